@@ -1,0 +1,23 @@
+//! Millpond: lists read from pre-serialised bytes, writes through a log.
+//!
+//! # Reading order
+//! 1. [`domain`]: what a todo, a command and an outcome are, and `decide`, which alone says what
+//!    a command does. Pure: no I/O, no clock, no randomness.
+//! 2. [`log`], [`store`], [`feed`]: the ports between a command and its effect. Each is an enum
+//!    with one variant per back end.
+//! 3. [`worker`]: takes batches from the log, has the store apply them, publishes to the feed.
+//! 4. [`snapshot`]: what readers are served: pages of serialised todos, and how they are renewed
+//!    from the feed. [`applied`]: how far this server has got, and who waits for it.
+//! 5. [`http`]: sockets, requests, answers.
+//! 6. [`app`] puts the parts together and is the only place that names back ends; [`runtime`]
+//!    gives them threads and ends them in order; [`config`] reads the environment, once.
+//!
+//! # Invariants
+//! - A write's receipt is its position in the log. It is the operation's id, the consistency
+//!   token and what a waiting request waits for.
+//! - Dependencies point one way: `bin → app → {http, worker, adapters}`, `http → snapshot, limit,
+//!   log, feed, store → domain`. `config` knows the modules, no module knows `config`.
+//! - Only [`clock`] reads time; only [`config`] reads the environment.
+//! - Every queue, buffer, batch, cache and body has a limit.
+
+pub mod domain;
