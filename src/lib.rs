@@ -7,10 +7,11 @@
 //!    with one variant per back end.
 //! 3. [`worker`]: takes batches from the log, has the store apply them, publishes to the feed.
 //! 4. [`snapshot`]: what readers are served: pages of serialised todos, and how they are renewed
-//!    from the feed. [`applied`]: how far this server has got, and who waits for it.
+//!    from the feed. [`marks`]: how far this server has got, and who waits for it.
 //! 5. [`http`]: sockets, requests, answers.
 //! 6. [`app`] puts the parts together and is the only place that names back ends; [`runtime`]
-//!    gives them threads and ends them in order; [`config`] reads the environment, once.
+//!    gives them threads and ends them in order, along [`stage`]; [`config`] reads the
+//!    environment, once; [`cli`] is the command line.
 //!
 //! # Invariants
 //! - A write's receipt is its position in the log. It is the operation's id, the consistency
@@ -20,4 +21,20 @@
 //! - Only [`clock`] reads time; only [`config`] reads the environment.
 //! - Every queue, buffer, batch, cache and body has a limit.
 
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
 pub mod domain;
+pub mod feed;
+pub mod http;
+pub mod log;
+pub mod marks;
+pub mod metrics;
+pub mod runtime;
+pub mod seed;
+pub mod snapshot;
+pub mod stage;
+pub mod store;
+pub mod worker;

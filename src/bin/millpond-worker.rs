@@ -1,1 +1,7 @@
-fn main() {}
+//! The worker of a fleet.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    millpond::cli::worker_main()
+}

@@ -1,0 +1,164 @@
+//! Who is asking: bearer tokens (RFC 6750, RFC 7519).
+//!
+//! Every failure is the same 401: a client that guesses learns nothing from the answer.
+
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation, decode, encode,
+};
+use serde::{Deserialize, Serialize};
+
+use super::response::Problem;
+use crate::domain::USER_CHARS_MAX;
+
+/// Bytes of a token, at most; a longer one is refused unread.
+const TOKEN_BYTES_MAX: usize = 8 << 10;
+/// Seconds by which clocks may differ.
+const LEEWAY_S: u64 = 5;
+
+/// What tokens are checked against.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub key: Key,
+    pub audience: Option<String>,
+    pub issuer: Option<String>,
+}
+
+/// One family of algorithms, never both: a public key must not pass for a shared secret.
+#[derive(Clone, Debug)]
+pub enum Key {
+    Secret(Vec<u8>),
+    Public { key: DecodingKey, algorithms: Vec<Algorithm> },
+    /// A random secret that is made at the first start and kept.
+    Kept,
+}
+
+/// The text was not a public key in PEM.
+#[derive(Debug, thiserror::Error)]
+#[error("not an RSA, EC (P-256 or P-384) or Ed25519 public key in PEM")]
+pub struct NotAPublicKey;
+
+impl Key {
+    /// Reads a public key in PEM, of any kind that a token may be signed with.
+    ///
+    /// # Errors
+    /// [`NotAPublicKey`].
+    pub fn public(pem: &str) -> Result<Self, NotAPublicKey> {
+        let pem = pem.as_bytes();
+        let rsa = vec![
+            Algorithm::RS256,
+            Algorithm::RS384,
+            Algorithm::RS512,
+            Algorithm::PS256,
+            Algorithm::PS384,
+            Algorithm::PS512,
+        ];
+        let kinds = [
+            (DecodingKey::from_rsa_pem(pem), rsa),
+            (DecodingKey::from_ec_pem(pem), vec![Algorithm::ES256, Algorithm::ES384]),
+            (DecodingKey::from_ed_pem(pem), vec![Algorithm::EdDSA]),
+        ];
+        let mut fitting = kinds.into_iter().filter_map(|(key, algorithms)| Some((key.ok()?, algorithms)));
+        let (key, algorithms) = fitting.next().ok_or(NotAPublicKey)?;
+        Ok(Key::Public { key, algorithms })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    exp: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aud: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+}
+
+/// Checks bearer tokens.
+pub struct Authenticator {
+    key: DecodingKey,
+    validation: Validation,
+}
+
+impl Authenticator {
+    /// `kept` is the secret that stands in for [`Key::Kept`].
+    #[must_use]
+    pub fn new(options: Options, kept: &[u8]) -> Self {
+        let hmac = vec![Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
+        let (key, algorithms) = match options.key {
+            Key::Secret(secret) => (DecodingKey::from_secret(&secret), hmac),
+            Key::Kept => (DecodingKey::from_secret(kept), hmac),
+            Key::Public { key, algorithms } => (key, algorithms),
+        };
+        let mut validation = Validation::new(algorithms[0]);
+        validation.algorithms = algorithms;
+        validation.leeway = LEEWAY_S;
+        validation.validate_nbf = true;
+        validation.validate_aud = options.audience.is_some();
+        let mut required = vec!["exp", "sub"];
+        if let Some(audience) = options.audience {
+            validation.set_audience(&[audience]);
+            required.push("aud");
+        }
+        if let Some(issuer) = options.issuer {
+            validation.set_issuer(&[issuer]);
+            required.push("iss");
+        }
+        validation.set_required_spec_claims(&required);
+        Self { key, validation }
+    }
+
+    /// The user of a request.
+    ///
+    /// # Errors
+    /// 401, the same for every cause but that of no `Authorization` at all, whose challenge names
+    /// no error (RFC 6750, 3.1).
+    pub fn user(&self, headers: &HeaderMap) -> Result<String, Problem> {
+        if !headers.contains_key(AUTHORIZATION) {
+            return Err(Problem::unauthorized(false));
+        }
+        let token = bearer(headers).filter(|token| token.len() <= TOKEN_BYTES_MAX);
+        token.and_then(|token| self.subject(token)).ok_or_else(|| Problem::unauthorized(true))
+    }
+
+    fn subject(&self, token: &str) -> Option<String> {
+        let TokenData { claims, .. } = decode::<Claims>(token, &self.key, &self.validation).ok()?;
+        Some(claims.sub).filter(|user| is_user(user))
+    }
+}
+
+/// Whether a text can be a user's name.
+#[must_use]
+pub fn is_user(text: &str) -> bool {
+    (1..=USER_CHARS_MAX).contains(&text.chars().count()) && !text.contains('\0')
+}
+
+/// The token of the one `Authorization` header, whose scheme's case does not matter.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    if values.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+}
+
+/// Signs a token for `user` that ends at `expires_s`, seconds since the Unix epoch.
+///
+/// # Errors
+/// Those of the signing library, none of which a valid secret brings about.
+pub fn sign(
+    secret: &[u8],
+    user: &str,
+    expires_s: u64,
+    options: &Options,
+) -> Result<String, jsonwebtoken::errors::Error> {
+    let claims = Claims {
+        sub: user.to_owned(),
+        exp: expires_s,
+        aud: options.audience.clone().map(Into::into),
+        iss: options.issuer.clone(),
+    };
+    encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret))
+}

@@ -1,0 +1,104 @@
+//! One connection from accept to close.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode, body::Incoming};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::core::Core;
+use super::response::Problem;
+use super::service;
+use super::socket::{End, Io, Socket};
+
+/// Input that is read and thrown away after a refusal, at most: closing a socket with unread
+/// input resets it, and the client might never see the answer.
+const LINGER_BYTES_MAX: usize = 256 << 10;
+/// Time for which input is thrown away after a refusal, at most.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Serves a connection until it ends.
+///
+/// # Cancel safety
+/// Dropping the future closes the socket at once.
+pub async fn serve(core: Rc<Core>, stream: TcpStream) {
+    let socket = Rc::new(Socket::new(stream, core.connections.clock()));
+    let entered = core.connections.enter(&socket);
+    let ended = drive(&core, &socket).await;
+    drop(entered);
+    let refused = socket.refused();
+    // hyper and the table have let go: what is left is the socket itself.
+    let Some(mut stream) = Rc::into_inner(socket).map(Socket::into_stream) else { return };
+    match (ended, refused) {
+        (None, Some(status)) => {
+            core.metrics.refused(status);
+            refuse(&mut stream, status).await;
+        }
+        (Some(End::HeadTooSlow), _) => {
+            core.metrics.refused(StatusCode::REQUEST_TIMEOUT);
+            refuse(&mut stream, StatusCode::REQUEST_TIMEOUT).await;
+        }
+        (Some(End::IdleTooLong | End::ReaderStalled | End::Evicted), _) => {}
+        (None, None) => linger(&mut stream).await,
+    }
+}
+
+/// Runs hyper on the socket until the connection is done (`None`) or is ended from outside.
+async fn drive(core: &Rc<Core>, socket: &Rc<Socket>) -> Option<End> {
+    let service = service_fn(|request: Request<Incoming>| {
+        socket.request_begins();
+        service::serve(Rc::clone(core), Rc::clone(socket), request)
+    });
+    let mut builder = http1::Builder::new();
+    // Deadlines are the sweep's; hyper's would be a timer per connection.
+    builder.header_read_timeout(None).max_header_size(core.shared.options.head_bytes_max);
+    let mut connection = pin!(builder.serve_connection(Io(Rc::clone(socket)), service));
+    poll_fn(|cx| {
+        if let Poll::Ready(why) = socket.poll_end(cx) {
+            return Poll::Ready(Some(why));
+        }
+        // An error is the client's: what there is to say about it is in `socket.refused()`.
+        connection.as_mut().poll(cx).map(|_| None)
+    })
+    .await
+}
+
+/// Tells a client that its request is not understood, and closes.
+async fn refuse(stream: &mut TcpStream, status: StatusCode) {
+    let answer = Problem::refusal(status).to_wire();
+    if timeout(LINGER_TIME_MAX, stream.write_all(&answer)).await.is_ok_and(|sent| sent.is_ok()) {
+        linger(stream).await;
+    }
+}
+
+/// Answers a connection beyond the limit with 503, and closes it.
+pub async fn turn_away(mut stream: TcpStream) {
+    refuse(&mut stream, StatusCode::SERVICE_UNAVAILABLE).await;
+}
+
+/// Closes in two steps: no more is sent, then what still comes is thrown away, within bounds.
+async fn linger(stream: &mut TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    // On the heap: every connection's task would be this much larger otherwise.
+    let mut scratch = vec![0; 4 << 10];
+    let discard = async {
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            match stream.read(&mut scratch).await {
+                Ok(0) | Err(_) => break,
+                Ok(read) => left = left.saturating_sub(read),
+            }
+        }
+    };
+    // Either way the socket is closed next.
+    drop(timeout(LINGER_TIME_MAX, discard).await);
+}

@@ -1,0 +1,110 @@
+//! What one serving core has, and its life: accept, serve, drain.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::{LocalSet, spawn_local};
+use tracing::warn;
+
+use super::sweep::Connections;
+use super::{Shared, connection, listener};
+use crate::metrics::CoreMetrics;
+use crate::snapshot::{Pin, Reader};
+
+/// What a listener shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// The API and, unless they have a listener of their own, the metrics.
+    Public,
+    /// Health, readiness and metrics only.
+    Admin,
+}
+
+/// The state of one serving core. Single-threaded: shared by its connections through `Rc`.
+pub struct Core {
+    pub shared: Arc<Shared>,
+    pub surface: Surface,
+    pub metrics: Arc<CoreMetrics>,
+    pub(super) connections: Rc<Connections>,
+    reader: RefCell<Reader>,
+    /// Told whenever a connection has closed.
+    closed: Notify,
+}
+
+impl Core {
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, surface: Surface, metrics: Arc<CoreMetrics>) -> Self {
+        let connections = Rc::new(Connections::new(&shared.options));
+        let reader = RefCell::new(shared.published.reader());
+        Self { shared, surface, metrics, connections, reader, closed: Notify::new() }
+    }
+
+    /// The newest snapshot.
+    pub fn snapshot(&self) -> Pin {
+        self.reader.borrow_mut().current()
+    }
+}
+
+/// Serves `listener` until the process drains and every connection is done, or the drain's grace
+/// is over. Returns the number of requests that were cut off then: 0 after a clean drain.
+pub async fn serve(core: Core, listener: std::net::TcpListener) -> std::io::Result<usize> {
+    let listener = TcpListener::from_std(listener)?;
+    let core = Rc::new(core);
+    Ok(LocalSet::new().run_until(run(core, listener)).await)
+}
+
+async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
+    let connections = Rc::clone(&core.connections);
+    let sweep = spawn_local(async move { connections.sweep().await });
+    let stage = core.shared.stage.clone();
+    let accept = async {
+        loop {
+            admit(&core, listener::accept(&listener).await);
+        }
+    };
+    tokio::select! {
+        () = accept => {}
+        () = stage.draining() => {}
+    }
+    // What the kernel has accepted is served: closing the listener would reset it.
+    while let Some(stream) = listener::accept_waiting(&listener) {
+        admit(&core, stream);
+    }
+    drop(listener);
+    let cut_off = tokio::select! {
+        () = drained(&core) => 0,
+        () = stage.over() => core.connections.end_all(),
+    };
+    drained(&core).await;
+    sweep.abort();
+    cut_off
+}
+
+fn admit(core: &Rc<Core>, stream: TcpStream) {
+    let open = core.shared.connections.fetch_add(1, Ordering::Relaxed);
+    let room = open < core.shared.options.connections_max || core.connections.evict_idlest();
+    core.metrics.connection_opened();
+    let core = Rc::clone(core);
+    spawn_local(async move {
+        if room {
+            connection::serve(Rc::clone(&core), stream).await;
+        } else {
+            warn!(open, "connection turned away: MAX_CONNECTIONS is reached");
+            connection::turn_away(stream).await;
+        }
+        core.metrics.connection_closed();
+        core.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        core.closed.notify_one();
+    });
+}
+
+/// Waits until the last connection is gone.
+async fn drained(core: &Core) {
+    while core.metrics.connections_open() > 0 {
+        core.closed.notified().await;
+    }
+}

@@ -1,0 +1,125 @@
+//! Gift codes: a request that waits for its answer from the log.
+
+use hyper::{Response, StatusCode};
+use rand::distr::slice::Choose;
+use rand::{Rng, RngExt};
+use serde::Serialize;
+
+use super::openapi;
+use super::headers::{CONSISTENCY_TOKEN, Prefer, idempotency_key};
+use super::response::{Body, Problem, header, json};
+use super::service::Call;
+use super::submit::{
+    Awaited, append, operation_path, preference_applied, problem_of, receipt_headers, wait,
+};
+use super::writes::scope;
+use crate::clock;
+use crate::domain::{Action, Command, Hash128, Idempotency, Outcome, Position};
+
+/// Crockford's base 32: no letter that is mistaken for a digit.
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// Random characters of a code: 80 bits, so that codes are not guessed and do not meet.
+const CODE_CHARS: usize = 16;
+
+#[derive(Serialize)]
+struct Claimed<'a> {
+    gift_code: &'a str,
+    request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Receipt {
+    message: &'static str,
+    status: &'static str,
+    operation: String,
+}
+
+/// Claim the gift code of the user; the same one every time
+///
+/// `POST /gift-codes`
+#[utoipa::path(
+    post, path = "/gift-codes", tag = "gift codes",
+    security(("bearer" = [])),
+    params(
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N ≤ 30 s; `respond-async`: do not wait"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 characters"),
+    ),
+    responses(
+        (status = 200, description = "The user's code", body = openapi::GiftCode),
+        (status = 202, description = "Durable; the operation will have the code", body = openapi::Receipt),
+        (status = 400, description = "Malformed", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Cannot be made durable now; `outcome` says whether sending it again is safe", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 410, description = "No code is left", body = openapi::Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn claim(call: &Call) -> Result<Response<Body>, Problem> {
+    let user = call.core.shared.auth.user(call.headers())?;
+    let key = idempotency_key(call.headers())?;
+    // A claim says nothing in its body; what is there only stands before the next request.
+    drop(call.read_body().await?);
+    let key = key.map(|key| Idempotency {
+        scope: scope(&user, "POST", "/gift-codes", &key),
+        fingerprint: Hash128::of(b""),
+    });
+    let action = Action::ClaimGiftCode { code: new_code(&mut rand::rng()) };
+    let prefer = Prefer::of(call.headers());
+    let position = append(call, Command { user, at: clock::now(), key, action }).await?;
+    let limit = prefer.wait.unwrap_or(call.core.shared.options.gift_code_timeout);
+    let outcome = if prefer.respond_async || limit.is_zero() {
+        Awaited::RanOut
+    } else {
+        wait(call, position, limit).await
+    };
+    let mut response = respond(call, position, outcome.outcome());
+    response.headers_mut().insert(CONSISTENCY_TOKEN, header(&position.to_string()));
+    preference_applied(response.headers_mut(), prefer);
+    Ok(response)
+}
+
+fn respond(call: &Call, position: Position, outcome: Option<Outcome>) -> Response<Body> {
+    match outcome {
+        Some(Outcome::GiftCode(code)) => {
+            json(StatusCode::OK, &Claimed { gift_code: &code, request_id: call.request_id() })
+        }
+        Some(outcome) if problem_of(&outcome).is_some() => problem_of(&outcome)
+            .expect("checked in the guard")
+            .with_extension("operation", operation_path(position))
+            .into_response(call.request_id()),
+        _ => {
+            let operation = operation_path(position);
+            let receipt = Receipt { message: "Gift code claim queued", status: "queued", operation };
+            let mut response = json(StatusCode::ACCEPTED, &receipt);
+            receipt_headers(response.headers_mut(), position, None);
+            response
+        }
+    }
+}
+
+/// `GIFT-XXXX-XXXX-XXXX-XXXX`
+fn new_code(random: &mut impl Rng) -> String {
+    let letters = Choose::new(ALPHABET).expect("the alphabet is not empty");
+    let mut code = String::from("GIFT");
+    for (nth, letter) in random.sample_iter(letters).take(CODE_CHARS).enumerate() {
+        if nth % 4 == 0 {
+            code.push('-');
+        }
+        code.push(char::from(*letter));
+    }
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_one_shape_and_differ() {
+        let codes: Vec<String> = (0..100).map(|_| new_code(&mut rand::rng())).collect();
+        for (nth, code) in codes.iter().enumerate() {
+            assert_eq!(code.len(), "GIFT-XXXX-XXXX-XXXX-XXXX".len());
+            assert!(code.split('-').skip(1).all(|four| four.len() == 4));
+            assert!(!codes[..nth].contains(code));
+        }
+    }
+}

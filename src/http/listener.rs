@@ -1,0 +1,116 @@
+//! Listening sockets: one per serving core on one port, and an accept loop that does not end.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use tracing::warn;
+
+/// Connections that the kernel keeps for a core until it accepts them (capped by `somaxconn`).
+/// A full backlog delays newcomers; they are not refused.
+const BACKLOG: i32 = 4_096;
+/// Pause after an accept error that will not go away by itself at once (no file left).
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Binds `count` listeners to one address; port 0 takes a free port for all of them.
+///
+/// # Errors
+/// [`io::ErrorKind::AddrInUse`] where any other socket listens there, be it with `SO_REUSEPORT`.
+pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
+    // `SO_REUSEPORT` would let a second server of the same user share the port unnoticed. A plain
+    // bind comes first and finds it out.
+    let probe = socket(address)?;
+    probe.bind(&address.into())?;
+    let bound = probe.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    drop(probe);
+    (0..count).map(|_| listen(bound)).collect()
+}
+
+/// Where listeners listen.
+///
+/// # Errors
+/// Those of `getsockname`.
+pub fn local_address(listeners: &[StdListener]) -> io::Result<SocketAddr> {
+    listeners.first().ok_or(io::ErrorKind::NotFound)?.local_addr()
+}
+
+fn listen(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it: a response is never held back for one more byte.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of a former server in TIME_WAIT do not hold the port.
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+/// The next connection. Errors are of one connection (it was reset before we came) or pass (no
+/// file left): none ends the server.
+///
+/// # Cancel safety
+/// No connection is lost.
+pub async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                warn!(%error, "cannot accept connections, trying again");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+/// A connection that the kernel has accepted already, if there is one.
+pub fn accept_waiting(listener: &TcpListener) -> Option<TcpStream> {
+    loop {
+        // Not through the runtime's readiness, which may not know yet what has just come.
+        match accept_now(listener) {
+            Ok(stream) => return Some(stream),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+fn accept_now(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _) = socket2::SockRef::from(listener).accept()?;
+    stream.set_nonblocking(true)?;
+    TcpStream::from_std(stream.into())
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_another_server_shares_is_refused() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let address = local_address(&first).unwrap();
+        assert_eq!(bind(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        assert!(bind(address, 1).is_ok());
+    }
+}

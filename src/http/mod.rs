@@ -1,0 +1,82 @@
+//! The HTTP side: sockets, connections, requests and their answers.
+//!
+//! Reading order: `listener` accepts, `connection` runs hyper over `socket` under the deadlines of
+//! `sweep`, `service` takes each request through `router` to a handler (`todos`, `writes`,
+//! `gifts`, `operations`, `ops`) and completes its `response`. `core` is what one serving core
+//! has; nothing of it is shared with another core but what [`Shared`] holds.
+
+pub mod auth;
+mod body;
+mod conditional;
+mod connection;
+mod core;
+mod gifts;
+mod headers;
+mod listener;
+mod openapi;
+mod operations;
+mod ops;
+mod query;
+mod response;
+mod router;
+mod service;
+mod socket;
+mod submit;
+mod sweep;
+mod todos;
+mod writes;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use hyper::header::HeaderValue;
+
+pub use self::core::{Core, Surface, serve};
+pub use listener::{bind, local_address};
+
+use crate::log::Appender;
+use crate::marks::Marks;
+use crate::metrics::Metrics;
+use crate::stage::Stage;
+use crate::snapshot::Published;
+use crate::store::Outcomes;
+
+/// Limits and times of the HTTP side.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes of a request head; more is 431.
+    pub head_bytes_max: usize,
+    /// Bytes of a request body; more is 413.
+    pub body_bytes_max: usize,
+    /// Open connections over all cores; beyond, idle ones make room or the newcomer gets 503.
+    pub connections_max: usize,
+    pub head_timeout: Duration,
+    pub body_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub write_timeout: Duration,
+    /// How long a claim waits for its code before it answers 202.
+    pub gift_code_timeout: Duration,
+    /// Todos beyond which creates are 507.
+    pub todos_max: usize,
+    /// `Cache-Control` of todo reads.
+    pub cache_control: HeaderValue,
+    /// Whether `/metrics` has a listener of its own and is not served on the public one.
+    pub metrics_apart: bool,
+}
+
+/// What the serving cores share. Reads of lists touch only `published`, and that without a shared
+/// write.
+pub struct Shared {
+    pub options: Options,
+    pub auth: auth::Authenticator,
+    pub published: Arc<Published>,
+    pub marks: Arc<Marks>,
+    pub log: Appender,
+    pub outcomes: Outcomes,
+    pub metrics: Arc<Metrics>,
+    /// How far the process is on its way from starting to stopped.
+    pub stage: Stage,
+    /// Open connections over all cores.
+    pub connections: AtomicUsize,
+}

@@ -1,0 +1,78 @@
+//! For operators: health, readiness, metrics, and what is where.
+
+use hyper::header::HeaderValue;
+use hyper::{Response, StatusCode};
+use serde_json::json as value;
+
+use super::openapi;
+use super::core::Surface;
+use super::response::{Body, Problem, json, with};
+use super::service::Call;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+/// The Prometheus text format.
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// Alive, whatever else may be wrong
+///
+/// `GET /health`, `GET /livez`
+#[utoipa::path(get, path = "/health", tag = "service", responses((status = 200, description = "`OK`", body = String)))]
+pub fn health() -> Response<Body> {
+    with(StatusCode::OK, TEXT, "OK")
+}
+
+/// Whether to send requests here
+///
+/// `GET /ready[?verbose]`, `GET /readyz`
+#[utoipa::path(
+    get, path = "/ready", tag = "service",
+    params(("verbose" = Option<String>, Query, description = "Details, as JSON")),
+    responses(
+        (status = 200, description = "`OK`", body = String),
+        (status = 503, description = "Starting, about to stop, or failed", body = openapi::Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub fn ready(call: &Call) -> Result<Response<Body>, Problem> {
+    let shared = &call.core.shared;
+    shared.stage.ready().map_err(|why| Problem::unavailable(why, 1))?;
+    let verbose = call.parts.uri.query().is_some_and(|query| query.split('&').any(|name| name == "verbose"));
+    if !verbose {
+        return Ok(with(StatusCode::OK, TEXT, "OK"));
+    }
+    let snapshot = call.core.snapshot();
+    let (commands, bytes) = shared.log.queued();
+    Ok(json(
+        StatusCode::OK,
+        &value!({
+            "ready": true,
+            "todos": snapshot.len(),
+            "positions": snapshot.positions(),
+            "log": { "queued_commands": commands, "queued_bytes": bytes },
+        }),
+    ))
+}
+
+/// Metrics in the Prometheus text format
+///
+/// `GET /metrics`
+#[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, description = "The Prometheus text format", body = String)))]
+pub fn metrics(call: &Call) -> Response<Body> {
+    with(StatusCode::OK, METRICS, call.core.shared.metrics.text())
+}
+
+/// What is where
+///
+/// `GET /`
+#[utoipa::path(get, path = "/", tag = "service", responses((status = 200, description = "The service, its version and links", body = serde_json::Value)))]
+pub fn index(call: &Call) -> Response<Body> {
+    let mut links = vec!["/health", "/ready"];
+    let options = &call.core.shared.options;
+    if call.core.surface == Surface::Admin || !options.metrics_apart {
+        links.push("/metrics");
+    }
+    if call.core.surface == Surface::Public {
+        links.extend(["/todos?limit=10", "/openapi.json"]);
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    json(StatusCode::OK, &value!({ "service": "millpond", "version": version, "links": links }))
+}

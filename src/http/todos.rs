@@ -1,0 +1,173 @@
+//! Reads of todos: a list from the pages of the snapshot, one todo by its id.
+
+use std::time::Duration;
+
+use hyper::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderValue, LINK, VARY,
+};
+use hyper::{Response, StatusCode};
+
+use super::openapi;
+use super::conditional::{Accepts, ListTag, client_has, item_tag};
+use super::headers;
+use super::query::{Cursor, ListQuery, todo_id};
+use super::response::{Body, JSON, Problem, empty, header, with};
+use super::service::Call;
+use super::submit::{self, Awaited};
+use crate::snapshot::{self, Coding, Pin, Slice};
+
+/// How long a read waits for the position of its `Consistency-Token`.
+const TOKEN_WAIT: Duration = Duration::from_secs(2);
+
+/// List todos, newest first
+///
+/// `GET /todos[?limit=N[&after=C]]`
+#[utoipa::path(
+    get, path = "/todos", tag = "todos",
+    params(
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1_000_000, description = "The first N; all without it"),
+        ("after" = Option<String>, Query, description = "The cursor of a `Link`, or the id of a living todo"),
+        ("Consistency-Token" = Option<String>, Header, description = "Waits up to 2 s until the answer includes this position"),
+        ("If-None-Match" = Option<String>, Header, description = "Entity tags of what the client has"),
+    ),
+    responses(
+        (status = 200, description = "An array; `Link` names what comes next, if there is more", body = [openapi::Todo]),
+        (status = 304, description = "The client has it"),
+        (status = 400, description = "A malformed or repeated parameter, or token", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No living todo has the id given as cursor", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not caught up with the token yet", body = openapi::Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn list(call: &Call) -> Result<Response<Body>, Problem> {
+    let query = ListQuery::of(call.parts.uri.query().unwrap_or(""))?;
+    let snapshot = snapshot_with_token(call).await?;
+    let slice = slice(&snapshot, query)?;
+    let coding = choose(call, &snapshot, slice);
+    let tag = ListTag { sum: snapshot.tag(&slice), items: slice.to - slice.from, coding };
+    let mut response = if client_has(call.headers(), tag) {
+        empty(StatusCode::NOT_MODIFIED)
+    } else {
+        // What `choose` found ready stays ready: a coding is never taken from a snapshot.
+        let body = snapshot::body(&snapshot, slice, coding).expect("the coding is ready");
+        with(StatusCode::OK, JSON, Body::List(body))
+    };
+    let headers = response.headers_mut();
+    headers.insert(ETAG, header(&tag.to_string()));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.insert(CACHE_CONTROL, call.core.shared.options.cache_control.clone());
+    if let Some(name) = coding_name(coding).filter(|_| response.status() == StatusCode::OK) {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+    }
+    if let Some(link) = next_link(&snapshot, slice, query) {
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+/// Read one todo
+///
+/// `GET /todos/{id}`; never coded, so that its entity tag serves `If-Match`.
+#[utoipa::path(
+    get, path = "/todos/{id}", tag = "todos",
+    params(
+        ("id" = uuid::Uuid, Path),
+        ("Consistency-Token" = Option<String>, Header, description = "Waits up to 2 s until the answer includes this position"),
+        ("If-None-Match" = Option<String>, Header, description = "Entity tags of what the client has"),
+    ),
+    responses(
+        (status = 200, description = "The todo; its `ETag` serves `If-Match`", body = openapi::Todo),
+        (status = 304, description = "The client has it"),
+        (status = 400, description = "A malformed token", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is none", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not caught up with the token yet", body = openapi::Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn get(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
+    let snapshot = snapshot_with_token(call).await?;
+    let item = todo_id(id).and_then(|id| snapshot.find(id));
+    let item = item.ok_or_else(|| Problem::not_found("there is no such todo"))?;
+    let tag = item_tag(item.tag);
+    let mut response = if client_has(call.headers(), &tag) {
+        empty(StatusCode::NOT_MODIFIED)
+    } else {
+        with(StatusCode::OK, JSON, item.json.to_vec())
+    };
+    let headers = response.headers_mut();
+    headers.insert(ETAG, header(&tag));
+    headers.insert(CACHE_CONTROL, call.core.shared.options.cache_control.clone());
+    Ok(response)
+}
+
+/// The newest snapshot, which includes the position of the request's `Consistency-Token`.
+async fn snapshot_with_token(call: &Call) -> Result<Pin, Problem> {
+    let Some(position) = headers::consistency_token(call.headers())? else {
+        return Ok(call.core.snapshot());
+    };
+    let marks = &call.core.shared.marks;
+    match marks.passed(position) {
+        None => Err(Problem::bad_request("Consistency-Token: names no partition of the log")),
+        Some(true) => Ok(call.core.snapshot()),
+        Some(false) => match submit::wait(call, position, TOKEN_WAIT).await {
+            Awaited::Passed(_) => Ok(call.core.snapshot()),
+            Awaited::RanOut => {
+                Err(Problem::unavailable("this server has not caught up with the token yet", 1))
+            }
+        },
+    }
+}
+
+fn slice(snapshot: &Pin, query: ListQuery<'_>) -> Result<Slice, Problem> {
+    let limit = query.limit.unwrap_or(usize::MAX);
+    let Some(cursor) = query.after else { return Ok(snapshot.first(limit)) };
+    let key = match Cursor::parse(cursor) {
+        Some(Cursor::Key(key)) => key,
+        Some(Cursor::Todo(id)) => match snapshot.find(id) {
+            Some(item) => item.key,
+            None => return Err(Problem::not_found("after: there is no such todo")),
+        },
+        None => return Err(Problem::bad_request("after: is not a cursor or the id of a todo")),
+    };
+    Ok(snapshot.after(key, limit))
+}
+
+/// The coding that the client likes best of those that are ready. Better ones that could be made
+/// are asked for.
+fn choose(call: &Call, snapshot: &Pin, slice: Slice) -> Coding {
+    if !call.headers().contains_key(ACCEPT_ENCODING) {
+        return Coding::Identity;
+    }
+    for coding in Accepts::of(call.headers()).in_order() {
+        if snapshot.body_bytes(&slice, coding).is_some() {
+            return coding;
+        }
+        call.core.shared.published.want(slice, coding);
+    }
+    Coding::Identity
+}
+
+fn coding_name(coding: Coding) -> Option<&'static str> {
+    match coding {
+        Coding::Identity => None,
+        Coding::Gzip => Some("gzip"),
+        Coding::Brotli => Some("br"),
+        Coding::Zstd => Some("zstd"),
+    }
+}
+
+/// `Link` to what comes next, while there is more.
+fn next_link(snapshot: &Pin, slice: Slice, query: ListQuery<'_>) -> Option<HeaderValue> {
+    let limit = query.limit?;
+    let last = snapshot.last_key(&slice).filter(|_| snapshot.has_more(&slice))?;
+    let cursor = Cursor::text(last);
+    Some(header(&format!("</todos?limit={limit}&after={cursor}>; rel=\"next\"")))
+}
+
+/// The present representation of a todo, for a write that was waited for.
+pub fn representation(call: &Call, id: uuid::Uuid, status: StatusCode) -> Option<Response<Body>> {
+    let snapshot = call.core.snapshot();
+    let item = snapshot.find(id)?;
+    let mut response = with(status, JSON, item.json.to_vec());
+    let headers = response.headers_mut();
+    headers.insert(ETAG, header(&item_tag(item.tag)));
+    Some(response)
+}

@@ -1,0 +1,363 @@
+//! What the process counts, and how Prometheus reads it.
+//!
+//! What a request counts stands in cells of its core alone: a plain load and store, no shared
+//! cache line, no atomic read-modify-write. They are summed when somebody scrapes. What other
+//! threads count is rare enough for ordinary counters of the prometheus crate.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+use hyper::{Method, StatusCode};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{HistogramOpts, IntCounter, PullingGauge, Registry, TextEncoder};
+
+/// Who answered a request: the label `handler`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handler {
+    Todos,
+    Todo,
+    GiftCodes,
+    Operation,
+    Health,
+    Ready,
+    Metrics,
+    Index,
+    OpenApi,
+    /// No route, or no request that could be read.
+    None,
+}
+
+const HANDLERS: [(Handler, &str); 10] = [
+    (Handler::Todos, "todos"),
+    (Handler::Todo, "todo"),
+    (Handler::GiftCodes, "gift_codes"),
+    (Handler::Operation, "operation"),
+    (Handler::Health, "health"),
+    (Handler::Ready, "ready"),
+    (Handler::Metrics, "metrics"),
+    (Handler::Index, "index"),
+    (Handler::OpenApi, "openapi"),
+    (Handler::None, "none"),
+];
+
+/// Values of the label `method`; the last one stands for all others.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "OTHER"];
+
+/// Values of the label `status`: all that is answered here; the last one stands for all others.
+const STATUSES: [u16; 26] = [
+    200, 201, 202, 204, 304, 400, 401, 404, 405, 408, 409, 410, 412, 413, 414, 415, 417, 422, 429,
+    431, 500, 501, 503, 505, 507, 0,
+];
+
+/// Upper bounds of the duration histogram, in seconds: from a list out of memory to a long wait.
+const SECONDS: [f64; 14] = [
+    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.002_5, 0.01, 0.05, 0.25,
+    1.0, 5.0, 30.0,
+];
+
+/// A number that one thread writes and others may read.
+#[derive(Default)]
+struct Cell(AtomicU64);
+
+impl Cell {
+    fn add(&self, more: u64) {
+        self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The cells of one serving core. Invariant: only that core's thread writes them.
+#[derive(Default)]
+pub struct CoreMetrics {
+    requests: CachePadded<[[[Cell; STATUSES.len()]; METHODS.len()]; HANDLERS.len()]>,
+    durations: [[Cell; SECONDS.len() + 1]; HANDLERS.len()],
+    nanos: [Cell; HANDLERS.len()],
+    opened: Cell,
+    closed: Cell,
+}
+
+impl CoreMetrics {
+    /// Counts an answer and the time from its head's arrival to its own head.
+    pub fn request(&self, handler: Handler, method: &Method, status: StatusCode, took: Duration) {
+        let handler = handler as usize;
+        self.requests[handler][method_index(method.as_str())][status_index(status)].add(1);
+        let seconds = took.as_secs_f64();
+        let bucket = SECONDS.iter().position(|&bound| seconds <= bound).unwrap_or(SECONDS.len());
+        self.durations[handler][bucket].add(1);
+        self.nanos[handler].add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a request that could not be read.
+    pub fn refused(&self, status: StatusCode) {
+        self.requests[Handler::None as usize][METHODS.len() - 1][status_index(status)].add(1);
+    }
+
+    pub fn connection_opened(&self) {
+        self.opened.add(1);
+    }
+
+    pub fn connection_closed(&self) {
+        self.closed.add(1);
+    }
+
+    pub fn connections_open(&self) -> u64 {
+        self.opened.get().saturating_sub(self.closed.get())
+    }
+}
+
+fn method_index(method: &str) -> usize {
+    METHODS.iter().position(|&known| known == method).unwrap_or(METHODS.len() - 1)
+}
+
+fn status_index(status: StatusCode) -> usize {
+    STATUSES.iter().position(|&known| known == status.as_u16()).unwrap_or(STATUSES.len() - 1)
+}
+
+/// Everything the process counts.
+pub struct Metrics {
+    registry: Registry,
+    cores: Vec<Arc<CoreMetrics>>,
+    pub worker: WorkerMetrics,
+    pub snapshots: SnapshotMetrics,
+}
+
+/// What the worker counts.
+#[derive(Clone)]
+pub struct WorkerMetrics {
+    pub commands: IntCounter,
+    pub dead_letters: IntCounter,
+    pub apply_seconds: prometheus::Histogram,
+}
+
+/// What the renewal of snapshots counts.
+#[derive(Clone)]
+pub struct SnapshotMetrics {
+    pub publish_seconds: prometheus::Histogram,
+}
+
+impl WorkerMetrics {
+    /// Counts a batch that was applied, and how long its transaction took.
+    pub fn batch(&self, commands: usize, took: Duration) {
+        self.commands.inc_by(commands as u64);
+        self.apply_seconds.observe(took.as_secs_f64());
+    }
+}
+
+impl Metrics {
+    /// `cores` is the number of serving threads.
+    #[must_use]
+    pub fn new(cores: usize) -> Self {
+        let registry = Registry::new();
+        let cores: Vec<Arc<CoreMetrics>> = (0..cores).map(|_| Arc::default()).collect();
+        register(&registry, Cores::new(cores.clone()));
+        let worker = WorkerMetrics {
+            commands: counter(&registry, "commands_applied_total", "Commands taken from the log and applied, rejected or dead-lettered"),
+            dead_letters: counter(&registry, "dead_letters_total", "Commands that became dead letters"),
+            apply_seconds: histogram(&registry, "apply_duration_seconds", "Time that a batch's transaction took"),
+        };
+        let snapshots = SnapshotMetrics {
+            publish_seconds: histogram(&registry, "snapshot_publish_duration_seconds", "Time from taking changes off the feed to the snapshot that shows them"),
+        };
+        Self { registry, cores, worker, snapshots }
+    }
+
+    /// The cells of the serving thread `nth`.
+    #[must_use]
+    pub fn core(&self, nth: usize) -> Arc<CoreMetrics> {
+        Arc::clone(&self.cores[nth])
+    }
+
+    /// Adds a gauge that is read when somebody scrapes.
+    pub fn gauge(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + Sync + 'static) {
+        let gauge = PullingGauge::new(name, help, Box::new(read)).expect("a valid metric");
+        register(&self.registry, gauge);
+    }
+
+    /// The Prometheus text format.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let families = self.registry.gather();
+        TextEncoder::new().encode_to_string(&families).expect("metric families encode")
+    }
+}
+
+fn register(registry: &Registry, collector: impl Collector + 'static) {
+    registry.register(Box::new(collector)).expect("metric names are unique");
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    let counter = IntCounter::new(name, help).expect("a valid metric");
+    register(registry, counter.clone());
+    counter
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str) -> prometheus::Histogram {
+    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+    let histogram = prometheus::Histogram::with_opts(options).expect("a valid metric");
+    register(registry, histogram.clone());
+    histogram
+}
+
+/// Sums the cores' cells for a scrape.
+struct Cores {
+    cores: Vec<Arc<CoreMetrics>>,
+    descriptions: Vec<Desc>,
+}
+
+const REQUESTS: (&str, &str) = ("http_requests_total", "Answered HTTP requests");
+const DURATION: (&str, &str) =
+    ("http_request_duration_seconds", "Time from a request's head to its answer's head");
+const CONNECTIONS: (&str, &str) = ("http_connections_open", "Open HTTP connections");
+
+impl Cores {
+    fn new(cores: Vec<Arc<CoreMetrics>>) -> Self {
+        let describe = |(name, help): (&str, &str), labels: &[&str]| {
+            let labels = labels.iter().map(ToString::to_string).collect();
+            Desc::new(name.into(), help.into(), labels, [].into()).expect("a valid metric")
+        };
+        let descriptions = vec![
+            describe(REQUESTS, &["handler", "method", "status"]),
+            describe(DURATION, &["handler"]),
+            describe(CONNECTIONS, &[]),
+        ];
+        Self { cores, descriptions }
+    }
+
+    fn sum(&self, cell: impl Fn(&CoreMetrics) -> u64) -> u64 {
+        self.cores.iter().map(|core| cell(core)).sum()
+    }
+
+    fn requests(&self) -> Vec<Metric> {
+        let mut metrics = Vec::new();
+        for (h, (_, handler)) in HANDLERS.iter().enumerate() {
+            for (m, method) in METHODS.iter().enumerate() {
+                for (s, status) in STATUSES.iter().enumerate() {
+                    let count = self.sum(|core| core.requests[h][m][s].get());
+                    if count > 0 {
+                        let status = if *status == 0 { "other".into() } else { status.to_string() };
+                        let labels =
+                            [("handler", *handler), ("method", *method), ("status", &status)];
+                        let mut counter = Counter::default();
+                        counter.set_value(as_f64(count));
+                        let mut metric = metric(&labels);
+                        metric.set_counter(counter);
+                        metrics.push(metric);
+                    }
+                }
+            }
+        }
+        metrics
+    }
+
+    fn durations(&self) -> Vec<Metric> {
+        let histogram = |(h, (_, handler)): (usize, &(Handler, &str))| {
+            let mut count = 0;
+            let mut buckets = Vec::with_capacity(SECONDS.len());
+            for (b, bound) in SECONDS.iter().enumerate() {
+                count += self.sum(|core| core.durations[h][b].get());
+                let mut bucket = Bucket::default();
+                bucket.set_upper_bound(*bound);
+                bucket.set_cumulative_count(count);
+                buckets.push(bucket);
+            }
+            count += self.sum(|core| core.durations[h][SECONDS.len()].get());
+            let mut histogram = Histogram::default();
+            histogram.set_sample_count(count);
+            histogram.set_sample_sum(as_f64(self.sum(|core| core.nanos[h].get())) / 1e9);
+            histogram.set_bucket(buckets);
+            let mut metric = metric(&[("handler", handler)]);
+            metric.set_histogram(histogram);
+            metric
+        };
+        HANDLERS.iter().enumerate().map(histogram).collect()
+    }
+
+    fn connections(&self) -> Metric {
+        let mut gauge = Gauge::default();
+        gauge.set_value(as_f64(self.sum(CoreMetrics::connections_open)));
+        let mut metric = metric(&[]);
+        metric.set_gauge(gauge);
+        metric
+    }
+}
+
+impl Collector for Cores {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        vec![
+            family(REQUESTS, MetricType::COUNTER, self.requests()),
+            family(DURATION, MetricType::HISTOGRAM, self.durations()),
+            family(CONNECTIONS, MetricType::GAUGE, vec![self.connections()]),
+        ]
+    }
+}
+
+fn family((name, help): (&str, &str), kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.into());
+    family.set_help(help.into());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+fn metric(labels: &[(&str, &str)]) -> Metric {
+    let pair = |(name, value): &(&str, &str)| {
+        let mut label = LabelPair::default();
+        label.set_name((*name).into());
+        label.set_value((*value).into());
+        label
+    };
+    let mut metric = Metric::default();
+    metric.set_label(labels.iter().map(pair).collect());
+    metric
+}
+
+/// Prometheus knows no other number. Exact up to 2^53.
+#[allow(clippy::cast_precision_loss)]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_stand_at_their_own_index() {
+        for (index, (handler, _)) in HANDLERS.iter().enumerate() {
+            assert_eq!(*handler as usize, index);
+        }
+    }
+
+    #[test]
+    fn a_scrape_sums_the_cores() {
+        let metrics = Metrics::new(2);
+        for core in 0..2 {
+            let took = Duration::from_micros(7);
+            metrics.core(core).request(Handler::Todos, &Method::GET, StatusCode::OK, took);
+        }
+        metrics.core(0).refused(StatusCode::BAD_REQUEST);
+        metrics.gauge("log_queue_commands", "Commands that wait for the log", || 3.0);
+        let text = metrics.text();
+        for line in [
+            r#"http_requests_total{handler="todos",method="GET",status="200"} 2"#,
+            r#"http_requests_total{handler="none",method="OTHER",status="400"} 1"#,
+            r#"http_request_duration_seconds_bucket{handler="todos",le="0.00001"} 2"#,
+            r#"http_request_duration_seconds_count{handler="todos"} 2"#,
+            "log_queue_commands 3",
+            "# TYPE http_requests_total counter",
+        ] {
+            assert!(text.contains(line), "{line} is not in:\n{text}");
+        }
+    }
+}
