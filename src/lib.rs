@@ -20,4 +20,5 @@
 //! - Only [`clock`] reads time; only [`config`] reads the environment.
 //! - Every queue, buffer, batch, cache and body has a limit.
 
+pub mod clock;
 pub mod domain;
