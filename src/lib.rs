@@ -22,4 +22,5 @@
 
 pub mod clock;
 pub mod domain;
+pub mod log;
 pub mod store;
