@@ -22,5 +22,6 @@
 
 pub mod clock;
 pub mod domain;
+pub mod feed;
 pub mod log;
 pub mod store;
