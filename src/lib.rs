@@ -24,4 +24,5 @@ pub mod clock;
 pub mod domain;
 pub mod feed;
 pub mod log;
+pub mod marks;
 pub mod store;
