@@ -26,3 +26,4 @@ pub mod feed;
 pub mod log;
 pub mod marks;
 pub mod store;
+pub mod worker;
