@@ -14,6 +14,8 @@ mod timestamp;
 mod todo;
 
 pub use batch::{Applied, Batch, Payload, Record};
+#[cfg(test)]
+pub(crate) use command::tests::command as any_command;
 pub use command::{Action, Command, DecodeError, Idempotency, IfMatch};
 pub use decide::{Decision, Effect, KeyRecord, State, decide};
 pub use fold::{Change, Changes, DeadLetter, Fold, Issued, Loaded, Needs, NewKey, Recorded};

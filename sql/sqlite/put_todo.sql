@@ -1,0 +1,9 @@
+INSERT INTO todos (id, title, description, completed, user_id, created_at, updated_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (id) DO UPDATE SET
+    title = excluded.title,
+    description = excluded.description,
+    completed = excluded.completed,
+    user_id = excluded.user_id,
+    created_at = excluded.created_at,
+    updated_at = excluded.updated_at

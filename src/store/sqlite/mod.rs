@@ -1,0 +1,82 @@
+//! The store of a process that works alone: one SQLite file, one writer.
+//!
+//! A transaction is durable when `COMMIT` returns (WAL, `synchronous=FULL`). The writer's
+//! connection belongs to the worker's thread and its calls block it; lookups have a connection of
+//! their own, which in WAL mode neither waits for the writer nor holds it up.
+
+mod apply;
+mod fault;
+mod forget;
+mod open;
+mod outcomes;
+mod rows;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use rusqlite::Connection;
+
+pub use outcomes::Outcomes;
+
+use super::{Options, StoreError};
+use crate::domain::Todo;
+use fault::{Fault, transaction};
+
+/// Pages in the WAL beyond which they are copied into the database, 16 MiB: enough that a page
+/// written by many batches is copied once, little enough that starting after a crash takes
+/// moments.
+const CHECKPOINT_PAGES: i64 = 4096;
+
+pub struct Store {
+    connection: Connection,
+    options: Options,
+    outcomes: Outcomes,
+}
+
+impl Store {
+    pub(super) fn outcomes(&self) -> Outcomes {
+        self.outcomes.clone()
+    }
+
+    pub(super) fn load(&mut self, sink: &mut dyn FnMut(Todo)) -> Result<Vec<u64>, StoreError> {
+        let read = transaction(&mut self.connection, |reading| {
+            rows::each_todo(reading, sink)?;
+            Ok(rows::positions(reading)?)
+        });
+        read.map_err(Fault::into)
+    }
+
+    /// Lets the file grow by so many pages and no more, as on a disk that fills up.
+    #[cfg(test)]
+    pub(crate) fn allow_pages(&self, more: i64) {
+        let pages: i64 = self
+            .connection
+            .pragma_query_value(None, "page_count", |row| row.get(0))
+            .unwrap();
+        self.connection
+            .pragma_update_and_check(None, "max_page_count", pages + more, |_| Ok(()))
+            .unwrap();
+    }
+
+    /// Checkpoints by itself and not, as SQLite would, inside `COMMIT`: acknowledgements do not
+    /// wait for it, and its errors are seen.
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        self.checkpoint_if_due()
+            .map_err(|error| Fault::from(error).into())
+    }
+
+    fn checkpoint_if_due(&self) -> rusqlite::Result<()> {
+        let backlog = |row: &rusqlite::Row<'_>| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?);
+        let noop = "PRAGMA wal_checkpoint(NOOP)";
+        let pages = self
+            .connection
+            .prepare_cached(noop)?
+            .query_row([], backlog)?;
+        if pages >= CHECKPOINT_PAGES {
+            let passive = "PRAGMA wal_checkpoint(PASSIVE)";
+            self.connection
+                .prepare_cached(passive)?
+                .query_row([], |_| Ok(()))?;
+        }
+        Ok(())
+    }
+}

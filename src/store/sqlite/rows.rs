@@ -1,0 +1,235 @@
+//! Rows of the tables, to and from the domain. Every statement is prepared once per connection.
+
+use std::time::Duration;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::domain::{
+    Changes, DeadLetter, Hash128, Issued, KeyRecord, Loaded, Needs, NewKey, Outcome, Range,
+    Recorded, Timestamp, Todo,
+};
+
+const TODO: &str = "SELECT id, title, description, completed, user_id, created_at, updated_at
+    FROM todos WHERE id = ?1";
+const TODOS: &str = "SELECT id, title, description, completed, user_id, created_at, updated_at
+    FROM todos";
+const PUT_TODO: &str = include_str!("../../../sql/sqlite/put_todo.sql");
+const DELETE_TODO: &str = "DELETE FROM todos WHERE id = ?1";
+
+const KEY: &str = "SELECT fingerprint, outcome, appended_at FROM keys WHERE scope = ?1";
+// REPLACE: what may be there has expired; the new row stands at the end again.
+const PUT_KEY: &str = "REPLACE INTO keys (scope, fingerprint, outcome, appended_at)
+    VALUES (?1, ?2, ?3, ?4)";
+
+const GIFT_CODE: &str = "SELECT code FROM gift_codes WHERE user_id = ?1";
+const PUT_GIFT_CODE: &str = "INSERT INTO gift_codes (user_id, code, issued_at) VALUES (?1, ?2, ?3)";
+const ISSUED: &str = "SELECT issued FROM gift_stock";
+const ISSUE: &str = "UPDATE gift_stock SET issued = issued + ?1";
+
+const POSITIONS: &str = "SELECT next_offset FROM positions ORDER BY partition";
+const MOVE_POSITION: &str = "UPDATE positions SET next_offset = ?3
+    WHERE partition = ?1 AND next_offset = ?2";
+
+const PUT_OUTCOME: &str =
+    "INSERT INTO outcomes (partition, log_offset, user_id, outcome, appended_at)
+    VALUES (?1, ?2, ?3, ?4, ?5)";
+const PUT_DEAD_LETTER: &str =
+    "INSERT INTO dead_letters (partition, log_offset, user_id, reason, payload, appended_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+/// Calls `sink` with every todo.
+pub(super) fn each_todo(connection: &Connection, sink: &mut dyn FnMut(Todo)) -> Result<()> {
+    let mut statement = connection.prepare(TODOS)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        sink(todo(row)?);
+    }
+    Ok(())
+}
+
+/// The next offset per partition.
+pub(super) fn positions(connection: &Connection) -> Result<Vec<u64>> {
+    let next = |row: &Row<'_>| row.get(0).map(i64::cast_unsigned);
+    connection
+        .prepare_cached(POSITIONS)?
+        .query_map([], next)?
+        .collect()
+}
+
+/// Moves a partition's position over the range if it stands at its beginning.
+pub(super) fn move_position(connection: &Connection, range: Range) -> Result<bool> {
+    let Range {
+        partition,
+        from,
+        to,
+    } = range;
+    let moved = connection.prepare_cached(MOVE_POSITION)?.execute(params![
+        partition,
+        from.cast_signed(),
+        to.cast_signed()
+    ])?;
+    Ok(moved == 1)
+}
+
+/// Reads what a batch needs. Keys older than `key_retention` at `now` have expired.
+pub(super) fn read(
+    connection: &Connection,
+    needs: &Needs,
+    now: Timestamp,
+    key_retention: Duration,
+) -> Result<Loaded> {
+    let mut loaded = Loaded::default();
+    let mut find_todo = connection.prepare_cached(TODO)?;
+    for id in &needs.todos {
+        let found = find_todo.query_row([id.as_bytes()], todo).optional()?;
+        loaded.todos.extend(found);
+    }
+    let mut find_key = connection.prepare_cached(KEY)?;
+    let oldest = before(now, key_retention);
+    for scope in &needs.keys {
+        let found = find_key.query_row([scope.to_bytes()], key).optional()?;
+        if let Some((record, appended_at)) = found
+            && appended_at >= oldest
+        {
+            loaded.keys.push((*scope, record));
+        }
+    }
+    if !needs.users.is_empty() {
+        loaded.issued = connection
+            .prepare_cached(ISSUED)?
+            .query_row([], |row| row.get(0).map(i64::cast_unsigned))?;
+    }
+    let mut find_code = connection.prepare_cached(GIFT_CODE)?;
+    for user in &needs.users {
+        let found = find_code.query_row([user], |row| row.get(0)).optional()?;
+        loaded.codes.extend(found.map(|code| (user.clone(), code)));
+    }
+    Ok(loaded)
+}
+
+/// Writes what a batch changed.
+pub(super) fn write(connection: &Connection, changes: &Changes, now: Timestamp) -> Result<()> {
+    for change in &changes.todos {
+        if let Some(todo) = &change.now {
+            put_todo(connection, todo)?;
+        } else {
+            let mut delete = connection.prepare_cached(DELETE_TODO)?;
+            delete.execute([change.id.as_bytes()])?;
+        }
+    }
+    for key in &changes.keys {
+        put_key(connection, key)?;
+    }
+    put_codes(connection, &changes.codes)?;
+    for recorded in &changes.outcomes {
+        put_outcome(connection, recorded, now)?;
+    }
+    for letter in &changes.dead {
+        put_dead_letter(connection, letter, now)?;
+    }
+    Ok(())
+}
+
+/// The instant `retention` before `now`.
+pub(super) fn before(now: Timestamp, retention: Duration) -> Timestamp {
+    let micros = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+    now.plus_micros(-micros)
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text)
+        .map_err(|error| Error::FromSqlConversionFailure(0, Type::Text, Box::new(error)))
+}
+
+fn todo(row: &Row<'_>) -> Result<Todo> {
+    Ok(Todo {
+        id: Uuid::from_bytes(row.get(0)?),
+        title: row.get(1)?,
+        description: row.get(2)?,
+        completed: row.get(3)?,
+        user_id: row.get(4)?,
+        created_at: Timestamp::from_micros(row.get(5)?),
+        updated_at: Timestamp::from_micros(row.get(6)?),
+    })
+}
+
+fn put_todo(connection: &Connection, todo: &Todo) -> Result<()> {
+    connection.prepare_cached(PUT_TODO)?.execute(params![
+        todo.id.as_bytes(),
+        todo.title,
+        todo.description,
+        todo.completed,
+        todo.user_id,
+        todo.created_at.as_micros(),
+        todo.updated_at.as_micros(),
+    ])?;
+    Ok(())
+}
+
+fn key(row: &Row<'_>) -> Result<(KeyRecord, Timestamp)> {
+    let outcome = match row.get_ref(1)?.as_str_or_null()? {
+        Some(text) => from_json(text)?,
+        None => Outcome::Applied,
+    };
+    let record = KeyRecord {
+        fingerprint: Hash128::from_bytes(row.get(0)?),
+        outcome,
+    };
+    Ok((record, Timestamp::from_micros(row.get(2)?)))
+}
+
+fn put_key(connection: &Connection, key: &NewKey) -> Result<()> {
+    let outcome = &key.record.outcome;
+    connection.prepare_cached(PUT_KEY)?.execute(params![
+        key.scope.to_bytes(),
+        key.record.fingerprint.to_bytes(),
+        outcome.is_exceptional().then(|| json(outcome)),
+        key.appended_at.as_micros(),
+    ])?;
+    Ok(())
+}
+
+fn put_codes(connection: &Connection, codes: &[Issued]) -> Result<()> {
+    if codes.is_empty() {
+        return Ok(());
+    }
+    let mut put = connection.prepare_cached(PUT_GIFT_CODE)?;
+    for issued in codes {
+        put.execute(params![issued.user, issued.code, issued.at.as_micros()])?;
+    }
+    let count = (codes.len() as u64).cast_signed();
+    connection.prepare_cached(ISSUE)?.execute([count])?;
+    Ok(())
+}
+
+fn put_outcome(connection: &Connection, recorded: &Recorded, now: Timestamp) -> Result<()> {
+    connection.prepare_cached(PUT_OUTCOME)?.execute(params![
+        recorded.position.partition,
+        recorded.position.offset.cast_signed(),
+        recorded.user,
+        json(&recorded.outcome),
+        now.as_micros(),
+    ])?;
+    Ok(())
+}
+
+fn put_dead_letter(connection: &Connection, letter: &DeadLetter, now: Timestamp) -> Result<()> {
+    connection
+        .prepare_cached(PUT_DEAD_LETTER)?
+        .execute(params![
+            letter.position.partition,
+            letter.position.offset.cast_signed(),
+            letter.user,
+            letter.reason,
+            letter.payload,
+            now.as_micros(),
+        ])?;
+    Ok(())
+}
+
+fn json(outcome: &Outcome) -> String {
+    serde_json::to_string(outcome).expect("an outcome serialises")
+}
