@@ -21,3 +21,6 @@
 //! - Every queue, buffer, batch, cache and body has a limit.
 
 pub mod domain;
+pub mod feed;
+pub mod marks;
+pub mod snapshot;
