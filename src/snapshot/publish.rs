@@ -1,0 +1,123 @@
+//! From which snapshot readers read, and how the old ones go.
+//!
+//! A core keeps the snapshot it read last; a read loads one pointer, which is in the core's cache
+//! until someone publishes, and compares it. Reference counts are written only when it changed.
+//! A core may so keep an old snapshot until its next read; whoever owns a reader lets it look from
+//! time to time, so that an idle core doesn't hold on to a version for hours.
+//!
+//! Old snapshots are kept here until no core has them, so that the last reference, and with it
+//! the work of freeing, is never a serving core's.
+
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwap, Cache};
+
+use super::encode::Bell;
+use super::{Coding, Slice, Snapshot};
+
+/// The current snapshot and those that are still being read.
+pub struct Published {
+    current: Arc<ArcSwap<Snapshot>>,
+    retired: Mutex<Vec<Arc<Snapshot>>>,
+    /// Rung for the encoder when there is a new snapshot, or never will be again.
+    pub(super) bell: Arc<Bell>,
+}
+
+impl Published {
+    #[must_use]
+    pub fn new(snapshot: Snapshot) -> Arc<Self> {
+        Arc::new(Self {
+            current: Arc::new(ArcSwap::from_pointee(snapshot)),
+            retired: Mutex::default(),
+            bell: Arc::default(),
+        })
+    }
+
+    /// Makes `snapshot` what is read from now on. Frees old ones that nobody reads any more.
+    pub fn publish(&self, mut snapshot: Snapshot) {
+        let departed = std::mem::take(&mut snapshot.departed);
+        let new = Arc::new(snapshot);
+        let old = self.current.swap(Arc::clone(&new));
+        for id in departed {
+            new.hints.remove(id);
+        }
+        self.bell.ring();
+        self.lock_retired().push(old);
+        self.sweep();
+    }
+
+    /// The current snapshot, for the refresher and the encoder. Cores use a [`Reader`].
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// [`Snapshot::want`] of the current snapshot.
+    pub fn want(&self, slice: Slice, coding: Coding) {
+        self.current.load().want(&slice, coding);
+    }
+
+    #[must_use]
+    pub fn reader(self: &Arc<Self>) -> Reader {
+        let mut cache = Cache::new(Arc::clone(&self.current));
+        let pin = Pin::new(Arc::clone(cache.load()));
+        Reader { cache, pin }
+    }
+
+    /// Frees old snapshots that nobody reads any more. A count of one can't rise: readers take
+    /// references from the current snapshot only.
+    pub(super) fn sweep(&self) {
+        self.lock_retired().retain(|old| Arc::strong_count(old) > 1);
+    }
+
+    fn lock_retired(&self) -> MutexGuard<'_, Vec<Arc<Snapshot>>> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        self.bell.stop();
+    }
+}
+
+/// A core's view of what is published.
+pub struct Reader {
+    cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    pin: Pin,
+}
+
+impl Reader {
+    /// The current snapshot. No lock and, unless it changed, no write to shared memory.
+    pub fn current(&mut self) -> Pin {
+        let current = self.cache.load();
+        if !Arc::ptr_eq(current, &self.pin.0) {
+            self.pin = Pin::new(Arc::clone(current));
+        }
+        self.pin.clone()
+    }
+}
+
+/// A snapshot held by a core. Its clones are counted by the core alone.
+#[derive(Clone)]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "the inner count is shared between cores, the outer is not"
+)]
+pub struct Pin(Rc<Arc<Snapshot>>);
+
+impl Pin {
+    pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self(Rc::new(snapshot))
+    }
+}
+
+impl Deref for Pin {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
+}
