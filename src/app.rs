@@ -57,7 +57,10 @@ impl DataDir {
     /// # Errors
     /// [`OpenError::Taken`] where another process has it.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let failed = |error| OpenError::DataDir { path: path.to_owned(), error };
+        let failed = |error| OpenError::DataDir {
+            path: path.to_owned(),
+            error,
+        };
         fs::create_dir_all(path).map_err(failed)?;
         let lock = OpenOptions::new()
             .create(true)
@@ -67,7 +70,10 @@ impl DataDir {
             .open(path.join("lock"))
             .map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => Err(OpenError::Taken(path.to_owned())),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
@@ -170,7 +176,13 @@ impl App {
         let encoder = Encoder::spawn(&published)?;
         let threads = vec![
             write(worker, stage.clone())?,
-            follow(Subscriber::Embedded(subscriber), &published, &marks, &metrics)?,
+            follow(
+                Subscriber::Embedded(subscriber),
+                &published,
+                &marks,
+                &metrics,
+                stage.clone(),
+            )?,
         ];
         let app = Self {
             log: Appender::Embedded(log),
@@ -189,14 +201,22 @@ impl App {
 
     fn gauge(&self) {
         let log = self.log.clone();
-        self.metrics.gauge("log_queue_commands", "Commands that wait for the log", move || {
-            f64::from(u32::try_from(log.queued().0).unwrap_or(u32::MAX))
-        });
+        self.metrics.gauge(
+            "log_queue_commands",
+            "Commands that wait for the log",
+            move || f64::from(u32::try_from(log.queued().0).unwrap_or(u32::MAX)),
+        );
         let published = Arc::downgrade(&self.published);
-        self.metrics.gauge("snapshot_todos", "Todos in the served snapshot", move || {
-            let todos = published.upgrade().map_or(0, |published| published.snapshot().len());
-            f64::from(u32::try_from(todos).unwrap_or(u32::MAX))
-        });
+        self.metrics.gauge(
+            "snapshot_todos",
+            "Todos in the served snapshot",
+            move || {
+                let todos = published
+                    .upgrade()
+                    .map_or(0, |published| published.snapshot().len());
+                f64::from(u32::try_from(todos).unwrap_or(u32::MAX))
+            },
+        );
     }
 
     #[must_use]
@@ -227,7 +247,10 @@ fn load(store: &mut Store) -> Result<snapshot::Snapshot, OpenError> {
 }
 
 /// The writer: one thread, since SQLite has one writer and its calls block.
-fn write(worker: Worker<impl FnMut(Step) + Send + 'static>, stage: Stage) -> io::Result<JoinHandle<()>> {
+fn write(
+    worker: Worker<impl FnMut(Step) + Send + 'static>,
+    stage: Stage,
+) -> io::Result<JoinHandle<()>> {
     let runtime = runtime::single_threaded()?;
     runtime::spawn("writer", move || {
         if let Err(fatal) = runtime.block_on(worker::run(worker)) {
@@ -242,13 +265,15 @@ fn follow(
     published: &Arc<Published>,
     marks: &Arc<Marks>,
     metrics: &Metrics,
+    stage: Stage,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = runtime::single_threaded()?;
     let (published, marks) = (Arc::clone(published), Arc::clone(marks));
     let seconds = metrics.snapshots.publish_seconds.clone();
     runtime::spawn("refresher", move || {
-        runtime.block_on(refresh::run(subscriber, published, marks, |took| {
-            seconds.observe(took.as_secs_f64());
-        }));
+        let count = |took: Duration| seconds.observe(took.as_secs_f64());
+        if let Err(gap) = runtime.block_on(refresh::run(subscriber, published, marks, count)) {
+            stage.fail(format!("the snapshot cannot follow the feed: {gap}"));
+        }
     })
 }

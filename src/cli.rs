@@ -62,7 +62,9 @@ enum Command {
 }
 
 fn user(text: &str) -> Result<String, String> {
-    auth::is_user(text).then(|| text.to_owned()).ok_or_else(|| "not a user's name".into())
+    auth::is_user(text)
+        .then(|| text.to_owned())
+        .ok_or_else(|| "not a user's name".into())
 }
 
 /// Why a command failed; each is one line on stderr and an exit status.
@@ -96,7 +98,11 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help goes to stdout, complaints to stderr; a closed pipe is nobody's loss.
             drop(error.print());
-            return if error.use_stderr() { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() {
+                ExitCode::from(EXIT_CONFIG)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match run(cli) {
@@ -104,7 +110,11 @@ pub fn main() -> ExitCode {
         Err(failed) => {
             eprintln!("millpond: {failed}");
             let is_config = matches!(failed, Failed::Config(_));
-            if is_config { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
+            if is_config {
+                ExitCode::from(EXIT_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -141,7 +151,10 @@ fn serve(config: Config) -> Result<(), Failed> {
     let cannot_listen = |error| Failed::Io("HTTP_PORT: cannot listen", error);
     let public = http::bind(config.listen, config.cores.count).map_err(cannot_listen)?;
     let address = http::local_address(&public).map_err(cannot_listen)?;
-    let admin = config.admin.map(|address| http::bind(address, 1)).transpose();
+    let admin = config
+        .admin
+        .map(|address| http::bind(address, 1))
+        .transpose();
     let admin = admin.map_err(|error| Failed::Io("ADMIN_PORT: cannot listen", error))?;
     let admin = admin.and_then(|mut listeners| listeners.pop());
 
@@ -202,8 +215,14 @@ async fn take_orders(app: &App, data_dir: &Path) {
 
 fn authenticator(config: &Config) -> Result<(bool, Authenticator), Failed> {
     let is_kept = matches!(config.auth.key, Key::Kept);
-    let kept = if is_kept { kept_secret(&config.data_dir)? } else { Vec::new() };
-    if let Key::Secret(secret) = &config.auth.key && secret.len() < 32 {
+    let kept = if is_kept {
+        kept_secret(&config.data_dir)?
+    } else {
+        Vec::new()
+    };
+    if let Key::Secret(secret) = &config.auth.key
+        && secret.len() < 32
+    {
         warn!("JWT_SECRET has fewer than the 32 bytes that RFC 7518 asks for");
     }
     Ok((is_kept, Authenticator::new(config.auth.clone(), &kept)))
@@ -243,7 +262,10 @@ fn seed(config: Config, todos: u64) -> Result<(), Failed> {
     }?;
     bar.finish_and_clear();
     let Seeded { created, kept } = seeded;
-    println!("{created} todos created, {kept} were there already, in {:.1?}", watch.elapsed());
+    println!(
+        "{created} todos created, {kept} were there already, in {:.1?}",
+        watch.elapsed()
+    );
     Ok(())
 }
 
@@ -253,7 +275,11 @@ fn seed_alone(
     todos: u64,
     bar: &ProgressBar,
 ) -> Result<Seeded, Failed> {
-    let options = app::Options { store: config.store, log: config.log, serving_threads: 0 };
+    let options = app::Options {
+        store: config.store,
+        log: config.log,
+        serving_threads: 0,
+    };
     let app = App::open(data_dir, options)?;
     let seeded = runtime::single_threaded()
         .map_err(|error| Failed::Io("cannot start", error))?
@@ -281,12 +307,21 @@ fn token(config: &Config, user: &str, ttl: Duration) -> Result<(), Failed> {
         }
         Key::Public { .. } => {
             let problem = "checks tokens and cannot sign one; sign it with the private key";
-            return Err(BadConfig { variable: "JWT_PUBLIC_KEY", problem: problem.into() }.into());
+            return Err(BadConfig {
+                variable: "JWT_PUBLIC_KEY",
+                problem: problem.into(),
+            }
+            .into());
         }
     };
     let now_s = u64::try_from(clock::now().as_micros() / 1_000_000).unwrap_or(0);
-    let token = auth::sign(&secret, user, now_s.saturating_add(ttl.as_secs()), &config.auth)
-        .map_err(|error| Failed::Other(format!("cannot sign: {error}")))?;
+    let token = auth::sign(
+        &secret,
+        user,
+        now_s.saturating_add(ttl.as_secs()),
+        &config.auth,
+    )
+    .map_err(|error| Failed::Other(format!("cannot sign: {error}")))?;
     println!("{token}");
     Ok(())
 }
@@ -294,7 +329,11 @@ fn token(config: &Config, user: &str, ttl: Duration) -> Result<(), Failed> {
 /// Alone, opening the store migrates it.
 fn migrate(config: Config) -> Result<(), Failed> {
     let data_dir = DataDir::open(&config.data_dir)?;
-    let options = app::Options { store: config.store, log: config.log, serving_threads: 0 };
+    let options = app::Options {
+        store: config.store,
+        log: config.log,
+        serving_threads: 0,
+    };
     App::open(data_dir, options)?.close();
     println!("the schema in {} is up to date", config.data_dir.display());
     Ok(())
@@ -310,7 +349,8 @@ fn healthcheck(address: SocketAddr) -> Result<(), Failed> {
         ip => ip,
     };
     let address = SocketAddr::new(ip, address.port());
-    let answer = ask_health(address).map_err(|error| Failed::Io("no answer from /health", error))?;
+    let answer =
+        ask_health(address).map_err(|error| Failed::Io("no answer from /health", error))?;
     if answer.starts_with(b"HTTP/1.1 200 ") {
         return Ok(());
     }
@@ -320,7 +360,10 @@ fn healthcheck(address: SocketAddr) -> Result<(), Failed> {
 fn ask_health(address: SocketAddr) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, HEALTH_TIMEOUT)?;
     stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
-    write!(stream, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     stream.take(4_096).read_to_end(&mut answer)?;
     Ok(answer)

@@ -12,7 +12,9 @@ pub type Clock = fn() -> Timestamp;
 /// The system's time, cut to microseconds. A clock set before 1970 reads as 1970.
 #[must_use]
 pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
@@ -21,7 +23,11 @@ pub fn now() -> Timestamp {
 pub fn uuid_v7(at: Timestamp) -> Uuid {
     let micros = u64::try_from(at.as_micros()).unwrap_or(0);
     let nanos = u32::try_from(micros % 1_000_000 * 1_000).unwrap_or(0);
-    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, micros / 1_000_000, nanos))
+    Uuid::new_v7(uuid::Timestamp::from_unix(
+        NoContext,
+        micros / 1_000_000,
+        nanos,
+    ))
 }
 
 /// Measures how long something takes.

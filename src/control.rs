@@ -66,7 +66,9 @@ pub async fn serve(listener: UnixListener, seeder: Seeder) {
 async fn obey(stream: UnixStream, seeder: &Seeder) -> io::Result<()> {
     let (from, mut to) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(from.take(ORDER_BYTES_MAX)).read_line(&mut line).await?;
+    BufReader::new(from.take(ORDER_BYTES_MAX))
+        .read_line(&mut line)
+        .await?;
     let report = match serde_json::from_str(&line) {
         Ok(Order::Seed { todos }) if todos <= seed::TODOS_MAX => {
             let (reports, mut progress) = tokio::sync::watch::channel(0);
@@ -118,5 +120,8 @@ pub async fn seed(path: &Path, todos: u64, mut progress: impl FnMut(u64)) -> io:
             Report::Failed(why) => return Err(io::Error::other(why)),
         }
     }
-    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server stopped"))
+    Err(io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the server stopped",
+    ))
 }

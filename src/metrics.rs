@@ -11,7 +11,9 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 use hyper::{Method, StatusCode};
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
 use prometheus::{HistogramOpts, IntCounter, PullingGauge, Registry, TextEncoder};
 
 /// Who answered a request: the label `handler`.
@@ -64,7 +66,8 @@ struct Cell(AtomicU64);
 
 impl Cell {
     fn add(&self, more: u64) {
-        self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
+        self.0
+            .store(self.get().wrapping_add(more), Ordering::Relaxed);
     }
 
     fn get(&self) -> u64 {
@@ -88,7 +91,10 @@ impl CoreMetrics {
         let handler = handler as usize;
         self.requests[handler][method_index(method.as_str())][status_index(status)].add(1);
         let seconds = took.as_secs_f64();
-        let bucket = SECONDS.iter().position(|&bound| seconds <= bound).unwrap_or(SECONDS.len());
+        let bucket = SECONDS
+            .iter()
+            .position(|&bound| seconds <= bound)
+            .unwrap_or(SECONDS.len());
         self.durations[handler][bucket].add(1);
         self.nanos[handler].add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
@@ -112,11 +118,17 @@ impl CoreMetrics {
 }
 
 fn method_index(method: &str) -> usize {
-    METHODS.iter().position(|&known| known == method).unwrap_or(METHODS.len() - 1)
+    METHODS
+        .iter()
+        .position(|&known| known == method)
+        .unwrap_or(METHODS.len() - 1)
 }
 
 fn status_index(status: StatusCode) -> usize {
-    STATUSES.iter().position(|&known| known == status.as_u16()).unwrap_or(STATUSES.len() - 1)
+    STATUSES
+        .iter()
+        .position(|&known| known == status.as_u16())
+        .unwrap_or(STATUSES.len() - 1)
 }
 
 /// Everything the process counts.
@@ -157,14 +169,35 @@ impl Metrics {
         let cores: Vec<Arc<CoreMetrics>> = (0..cores).map(|_| Arc::default()).collect();
         register(&registry, Cores::new(cores.clone()));
         let worker = WorkerMetrics {
-            commands: counter(&registry, "commands_applied_total", "Commands taken from the log and applied, rejected or dead-lettered"),
-            dead_letters: counter(&registry, "dead_letters_total", "Commands that became dead letters"),
-            apply_seconds: histogram(&registry, "apply_duration_seconds", "Time that a batch's transaction took"),
+            commands: counter(
+                &registry,
+                "commands_applied_total",
+                "Commands taken from the log and applied, rejected or dead-lettered",
+            ),
+            dead_letters: counter(
+                &registry,
+                "dead_letters_total",
+                "Commands that became dead letters",
+            ),
+            apply_seconds: histogram(
+                &registry,
+                "apply_duration_seconds",
+                "Time that a batch's transaction took",
+            ),
         };
         let snapshots = SnapshotMetrics {
-            publish_seconds: histogram(&registry, "snapshot_publish_duration_seconds", "Time from taking changes off the feed to the snapshot that shows them"),
+            publish_seconds: histogram(
+                &registry,
+                "snapshot_publish_duration_seconds",
+                "Time from taking changes off the feed to the snapshot that shows them",
+            ),
         };
-        Self { registry, cores, worker, snapshots }
+        Self {
+            registry,
+            cores,
+            worker,
+            snapshots,
+        }
     }
 
     /// The cells of the serving thread `nth`.
@@ -183,12 +216,16 @@ impl Metrics {
     #[must_use]
     pub fn text(&self) -> String {
         let families = self.registry.gather();
-        TextEncoder::new().encode_to_string(&families).expect("metric families encode")
+        TextEncoder::new()
+            .encode_to_string(&families)
+            .expect("metric families encode")
     }
 }
 
 fn register(registry: &Registry, collector: impl Collector + 'static) {
-    registry.register(Box::new(collector)).expect("metric names are unique");
+    registry
+        .register(Box::new(collector))
+        .expect("metric names are unique");
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
@@ -211,8 +248,10 @@ struct Cores {
 }
 
 const REQUESTS: (&str, &str) = ("http_requests_total", "Answered HTTP requests");
-const DURATION: (&str, &str) =
-    ("http_request_duration_seconds", "Time from a request's head to its answer's head");
+const DURATION: (&str, &str) = (
+    "http_request_duration_seconds",
+    "Time from a request's head to its answer's head",
+);
 const CONNECTIONS: (&str, &str) = ("http_connections_open", "Open HTTP connections");
 
 impl Cores {
@@ -226,7 +265,10 @@ impl Cores {
             describe(DURATION, &["handler"]),
             describe(CONNECTIONS, &[]),
         ];
-        Self { cores, descriptions }
+        Self {
+            cores,
+            descriptions,
+        }
     }
 
     fn sum(&self, cell: impl Fn(&CoreMetrics) -> u64) -> u64 {
@@ -240,9 +282,16 @@ impl Cores {
                 for (s, status) in STATUSES.iter().enumerate() {
                     let count = self.sum(|core| core.requests[h][m][s].get());
                     if count > 0 {
-                        let status = if *status == 0 { "other".into() } else { status.to_string() };
-                        let labels =
-                            [("handler", *handler), ("method", *method), ("status", &status)];
+                        let status = if *status == 0 {
+                            "other".into()
+                        } else {
+                            status.to_string()
+                        };
+                        let labels = [
+                            ("handler", *handler),
+                            ("method", *method),
+                            ("status", &status),
+                        ];
                         let mut counter = Counter::default();
                         counter.set_value(as_f64(count));
                         let mut metric = metric(&labels);
@@ -344,10 +393,16 @@ mod tests {
         let metrics = Metrics::new(2);
         for core in 0..2 {
             let took = Duration::from_micros(7);
-            metrics.core(core).request(Handler::Todos, &Method::GET, StatusCode::OK, took);
+            metrics
+                .core(core)
+                .request(Handler::Todos, &Method::GET, StatusCode::OK, took);
         }
         metrics.core(0).refused(StatusCode::BAD_REQUEST);
-        metrics.gauge("log_queue_commands", "Commands that wait for the log", || 3.0);
+        metrics.gauge(
+            "log_queue_commands",
+            "Commands that wait for the log",
+            || 3.0,
+        );
         let text = metrics.text();
         for line in [
             r#"http_requests_total{handler="todos",method="GET",status="200"} 2"#,

@@ -47,7 +47,11 @@ pub enum LogFormat {
 impl Default for LogFormat {
     /// For people on a terminal, for machines elsewhere.
     fn default() -> Self {
-        if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json }
+        if io::stderr().is_terminal() {
+            LogFormat::Text
+        } else {
+            LogFormat::Json
+        }
     }
 }
 
@@ -56,9 +60,14 @@ impl Default for LogFormat {
 pub fn log_to_stderr(format: LogFormat, filter: &str) -> WorkerGuard {
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     let filter = EnvFilter::builder().parse_lossy(filter);
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer);
     match format {
-        LogFormat::Text => logs.with_ansi(io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Text => logs
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
     guard
@@ -100,8 +109,14 @@ impl Servers {
         admin: Option<TcpListener>,
         cores: Cores,
     ) -> io::Result<Self> {
-        let ids = if cores.pin { core_affinity::get_core_ids().unwrap_or_default() } else { vec![] };
-        let surfaces = public.into_iter().map(|listener| (Surface::Public, listener));
+        let ids = if cores.pin {
+            core_affinity::get_core_ids().unwrap_or_default()
+        } else {
+            vec![]
+        };
+        let surfaces = public
+            .into_iter()
+            .map(|listener| (Surface::Public, listener));
         let surfaces = surfaces.chain(admin.map(|listener| (Surface::Admin, listener)));
         let mut threads = Vec::new();
         for (nth, (surface, listener)) in surfaces.enumerate() {
@@ -144,7 +159,10 @@ impl Servers {
             }
         };
         if cut_off > 0 {
-            warn!(requests = cut_off, "the grace was over before these were answered");
+            warn!(
+                requests = cut_off,
+                "the grace was over before these were answered"
+            );
         }
         info!(took = ?watch.elapsed(), "drained");
         Ok(!faulty)
@@ -153,7 +171,10 @@ impl Servers {
     /// Waits for the serving threads; says how many requests they cut off.
     async fn join(self) -> usize {
         let joined = tokio::task::spawn_blocking(move || {
-            self.threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
+            self.threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or(0))
+                .sum()
         });
         joined.await.unwrap_or(0)
     }
@@ -177,7 +198,10 @@ async fn drain(stage: &Stage, shutdown: Shutdown, serving: impl Future<Output = 
     sleep(shutdown.delay).await;
     stage.advance(At::Draining);
     let mut serving = std::pin::pin!(serving);
-    let left = shutdown.grace.saturating_sub(shutdown.delay).saturating_sub(CLOSING_TIME);
+    let left = shutdown
+        .grace
+        .saturating_sub(shutdown.delay)
+        .saturating_sub(CLOSING_TIME);
     match timeout(left, &mut serving).await {
         Ok(cut_off) => cut_off,
         Err(_) => {
@@ -196,7 +220,10 @@ struct Signals {
 impl Signals {
     fn new() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Cancel safe.

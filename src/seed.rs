@@ -62,7 +62,9 @@ impl Seeder {
         let start = clock::now();
         let snapshot = self.published.snapshot();
         let numbers = (1..=todos).filter(|&n| snapshot.find(id(n)).is_none());
-        let mut appends = stream::iter(numbers).map(|n| self.create(n, start)).buffer_unordered(IN_FLIGHT);
+        let mut appends = stream::iter(numbers)
+            .map(|n| self.create(n, start))
+            .buffer_unordered(IN_FLIGHT);
         let mut created = 0;
         let mut last = None;
         while let Some(position) = appends.next().await {
@@ -73,7 +75,10 @@ impl Seeder {
         if let Some(position) = last {
             self.marks.wait(position).await;
         }
-        Ok(Seeded { created, kept: todos - created })
+        Ok(Seeded {
+            created,
+            kept: todos - created,
+        })
     }
 
     async fn create(&self, n: u64, start: Timestamp) -> Result<Position, Refused> {
@@ -100,5 +105,10 @@ fn command(n: u64, start: Timestamp) -> Command {
         description: format!("Description for todo {n}"),
     };
     let at = start.plus_micros(i64::try_from(n).unwrap_or(i64::MAX));
-    Command { user: USER.to_owned(), at, key: None, action }
+    Command {
+        user: USER.to_owned(),
+        at,
+        key: None,
+        action,
+    }
 }

@@ -36,7 +36,11 @@ struct Inner {
 impl Default for Stage {
     fn default() -> Self {
         let at = AtomicU8::new(At::Starting as u8);
-        Self(Arc::new(Inner { at, changed: watch::Sender::new(()), fault: OnceLock::new() }))
+        Self(Arc::new(Inner {
+            at,
+            changed: watch::Sender::new(()),
+            fault: OnceLock::new(),
+        }))
     }
 }
 
@@ -66,7 +70,11 @@ impl Stage {
         if self.has_reached(At::Leaving) {
             return Err("the process is about to stop");
         }
-        if self.has_reached(At::Serving) { Ok(()) } else { Err("the process is starting") }
+        if self.has_reached(At::Serving) {
+            Ok(())
+        } else {
+            Err("the process is starting")
+        }
     }
 
     #[must_use]
@@ -85,7 +93,8 @@ impl Stage {
 
     /// Waits for [`At::Over`]. Cancel safe.
     pub async fn over(&self) {
-        self.until(|stage| stage.has_reached(At::Over).then_some(())).await;
+        self.until(|stage| stage.has_reached(At::Over).then_some(()))
+            .await;
     }
 
     /// Waits until the process cannot go on, and says why. Cancel safe.
@@ -100,7 +109,10 @@ impl Stage {
                 return value;
             }
             // The sender lives in `self`: this cannot fail.
-            changed.changed().await.expect("the stage outlives who waits for it");
+            changed
+                .changed()
+                .await
+                .expect("the stage outlives who waits for it");
         }
     }
 }

@@ -31,7 +31,10 @@ pub struct BadConfig {
 }
 
 fn bad(variable: &'static str, problem: impl Into<String>) -> BadConfig {
-    BadConfig { variable, problem: problem.into() }
+    BadConfig {
+        variable,
+        problem: problem.into(),
+    }
 }
 
 /// Every variable. The doc comments are the text of `--help`.
@@ -141,7 +144,12 @@ pub struct Settings {
     #[arg(long, env, global = true)]
     log_format: Option<LogFormat>,
     /// Log levels, as in `info` or `millpond=debug`
-    #[arg(long = "log", env = "RUST_LOG", global = true, default_value = "info")]
+    #[arg(
+        long = "log",
+        env = "RUST_LOG",
+        global = true,
+        default_value = "info,refinery_core=warn"
+    )]
     rust_log: String,
 
     /// PostgreSQL of a fleet (not in this version: must be unset)
@@ -184,7 +192,10 @@ impl Settings {
             listen: SocketAddr::new(self.http_host, self.http_port),
             admin: self.admin_address()?,
             cores: self.cores()?,
-            shutdown: Shutdown { delay: self.shutdown_delay, grace: self.shutdown_grace },
+            shutdown: Shutdown {
+                delay: self.shutdown_delay,
+                grace: self.shutdown_grace,
+            },
             http: self.http()?,
             auth: self.auth()?,
             log: log::Options {
@@ -194,7 +205,10 @@ impl Settings {
                 batch_bytes_max: self.batch_bytes,
                 linger: self.batch_linger,
             },
-            store: store::Options { gift_stock: self.gift_code_stock, ..store::Options::default() },
+            store: store::Options {
+                gift_stock: self.gift_code_stock,
+                ..store::Options::default()
+            },
             log_format: self.log_format.unwrap_or_default(),
             log_filter: values::log_filter(self.rust_log)?,
             data_dir: self.data_dir,
@@ -209,9 +223,10 @@ impl Settings {
         ];
         let is_set = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
         match fleet.iter().find(|(_, value)| is_set(value)) {
-            Some((variable, _)) => {
-                Err(bad(variable, "this version serves alone, over SQLite; unset it to run so"))
-            }
+            Some((variable, _)) => Err(bad(
+                variable,
+                "this version serves alone, over SQLite; unset it to run so",
+            )),
             None => Ok(()),
         }
     }
@@ -221,23 +236,37 @@ impl Settings {
             ("BODY_LIMIT_BYTES", self.body_limit_bytes, 1_024),
             ("HEAD_LIMIT_BYTES", self.head_limit_bytes, 1_024),
             ("LOG_QUEUE_COMMANDS", self.log_queue_commands, 1),
-            ("LOG_QUEUE_BYTES", self.log_queue_bytes, 2 * self.body_limit_bytes),
+            (
+                "LOG_QUEUE_BYTES",
+                self.log_queue_bytes,
+                2 * self.body_limit_bytes,
+            ),
             ("BATCH_COMMANDS", self.batch_commands, 1),
             ("BATCH_BYTES", self.batch_bytes, 2 * self.body_limit_bytes),
             ("TODOS_MAX", self.todos_max, 1),
         ];
         for (variable, value, least) in least {
             if value < least {
-                return Err(bad(variable, format!("{value} is too small; at least {least}")));
+                return Err(bad(
+                    variable,
+                    format!("{value} is too small; at least {least}"),
+                ));
             }
         }
         let most = [
             ("BODY_LIMIT_BYTES", self.body_limit_bytes, 16 << 20),
-            ("HEAD_LIMIT_BYTES", self.head_limit_bytes, values::HEAD_LIMIT_BYTES_MAX),
+            (
+                "HEAD_LIMIT_BYTES",
+                self.head_limit_bytes,
+                values::HEAD_LIMIT_BYTES_MAX,
+            ),
         ];
         for (variable, value, most) in most {
             if value > most {
-                return Err(bad(variable, format!("{value} is too large; at most {most}")));
+                return Err(bad(
+                    variable,
+                    format!("{value} is too large; at most {most}"),
+                ));
             }
         }
         let timeouts = [
@@ -249,9 +278,10 @@ impl Settings {
         ];
         match timeouts.iter().find(|(_, time)| time.is_zero()) {
             Some((variable, _)) => Err(bad(variable, "must be longer than 0s")),
-            None if self.shutdown_delay >= self.shutdown_grace => {
-                Err(bad("SHUTDOWN_DELAY", "must be shorter than SHUTDOWN_GRACE, which includes it"))
-            }
+            None if self.shutdown_delay >= self.shutdown_grace => Err(bad(
+                "SHUTDOWN_DELAY",
+                "must be shorter than SHUTDOWN_GRACE, which includes it",
+            )),
             None => Ok(()),
         }
     }
@@ -270,14 +300,23 @@ impl Settings {
         let count = self.server_cores.unwrap_or(there);
         if !(1..=values::SERVER_CORES_MAX).contains(&count) {
             let most = values::SERVER_CORES_MAX;
-            return Err(bad("SERVER_CORES", format!("{count} is not between 1 and {most}")));
+            return Err(bad(
+                "SERVER_CORES",
+                format!("{count} is not between 1 and {most}"),
+            ));
         }
-        Ok(Cores { count, pin: self.pin_cores.is_on() })
+        Ok(Cores {
+            count,
+            pin: self.pin_cores.is_on(),
+        })
     }
 
     fn http(&self) -> Result<http::Options, BadConfig> {
         let cache_control = self.cache_control.parse().map_err(|_| {
-            bad("CACHE_CONTROL", "must be a header value of visible ASCII characters")
+            bad(
+                "CACHE_CONTROL",
+                "must be a header value of visible ASCII characters",
+            )
         })?;
         let connections_max = match self.max_connections {
             Some(0) => return Err(bad("MAX_CONNECTIONS", "must be at least 1")),
@@ -314,7 +353,10 @@ impl Settings {
             }
             (Some(secret), None) if secret.len() < values::SECRET_BYTES_MIN => {
                 let least = values::SECRET_BYTES_MIN;
-                return Err(bad("JWT_SECRET", format!("must have at least {least} bytes")));
+                return Err(bad(
+                    "JWT_SECRET",
+                    format!("must have at least {least} bytes"),
+                ));
             }
             (Some(secret), None) => auth::Key::Secret(secret.into_bytes()),
             (None, Some(pem)) => auth::Key::public(&pem)

@@ -42,7 +42,10 @@ pub fn span(text: &str) -> Result<Duration, String> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return seconds(text);
     }
-    let span = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    let span = text
+        .parse::<SignedDuration>()
+        .ok()
+        .and_then(|time| Duration::try_from(time).ok());
     span.ok_or_else(|| "not a time such as 500ms, 10s or 2m".to_owned())
 }
 
@@ -63,7 +66,10 @@ pub fn secret(
 ) -> Result<Option<String>, BadConfig> {
     let value = value.filter(|text| !text.is_empty());
     match (value, file) {
-        (Some(_), Some(_)) => Err(bad(file_variable, format!("set this or {variable}, not both"))),
+        (Some(_), Some(_)) => Err(bad(
+            file_variable,
+            format!("set this or {variable}, not both"),
+        )),
         (Some(value), None) => Ok(Some(value.to_owned())),
         (None, Some(path)) => match fs::read_to_string(path) {
             Ok(text) => Ok(Some(text.trim_end().to_owned())),
@@ -83,7 +89,9 @@ pub fn log_filter(text: String) -> Result<String, BadConfig> {
 /// What the hard limit on open files leaves for connections; `runtime` raises the soft limit.
 pub fn connections_from_file_limit() -> usize {
     let files = rlimit::Resource::NOFILE.get_hard().unwrap_or(1_024);
-    let connections = files.saturating_sub(FILES_KEPT_BACK).clamp(1, CONNECTIONS_MAX);
+    let connections = files
+        .saturating_sub(FILES_KEPT_BACK)
+        .clamp(1, CONNECTIONS_MAX);
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 

@@ -28,7 +28,10 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub enum Key {
     Secret(Vec<u8>),
-    Public { key: DecodingKey, algorithms: Vec<Algorithm> },
+    Public {
+        key: DecodingKey,
+        algorithms: Vec<Algorithm>,
+    },
     /// A random secret that is made at the first start and kept.
     Kept,
 }
@@ -55,10 +58,15 @@ impl Key {
         ];
         let kinds = [
             (DecodingKey::from_rsa_pem(pem), rsa),
-            (DecodingKey::from_ec_pem(pem), vec![Algorithm::ES256, Algorithm::ES384]),
+            (
+                DecodingKey::from_ec_pem(pem),
+                vec![Algorithm::ES256, Algorithm::ES384],
+            ),
             (DecodingKey::from_ed_pem(pem), vec![Algorithm::EdDSA]),
         ];
-        let mut fitting = kinds.into_iter().filter_map(|(key, algorithms)| Some((key.ok()?, algorithms)));
+        let mut fitting = kinds
+            .into_iter()
+            .filter_map(|(key, algorithms)| Some((key.ok()?, algorithms)));
         let (key, algorithms) = fitting.next().ok_or(NotAPublicKey)?;
         Ok(Key::Public { key, algorithms })
     }
@@ -118,7 +126,9 @@ impl Authenticator {
             return Err(Problem::unauthorized(false));
         }
         let token = bearer(headers).filter(|token| token.len() <= TOKEN_BYTES_MAX);
-        token.and_then(|token| self.subject(token)).ok_or_else(|| Problem::unauthorized(true))
+        token
+            .and_then(|token| self.subject(token))
+            .ok_or_else(|| Problem::unauthorized(true))
     }
 
     fn subject(&self, token: &str) -> Option<String> {
@@ -141,7 +151,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         return None;
     }
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim_start_matches(' '))
 }
 
 /// Signs a token for `user` that ends at `expires_s`, seconds since the Unix epoch.
@@ -160,5 +172,9 @@ pub fn sign(
         aud: options.audience.clone().map(Into::into),
         iss: options.issuer.clone(),
     };
-    encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret))
+    encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(secret),
+    )
 }

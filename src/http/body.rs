@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
+use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
-use hyper::StatusCode;
 use serde_json::value::RawValue;
 use simd_json::{Node, StaticNode};
 use tokio::time::timeout;
@@ -19,11 +19,19 @@ use crate::domain::{Draft, Invalid};
 /// Requires a JSON media type.
 pub fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
     let refused = || {
-        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Type: must be application/json")
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type: must be application/json",
+        )
     };
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let essence = value.map(|value| value.split(';').next().unwrap_or("").trim());
-    essence.filter(|essence| essence.eq_ignore_ascii_case("application/json")).map(drop).ok_or_else(refused)
+    essence
+        .filter(|essence| essence.eq_ignore_ascii_case("application/json"))
+        .map(drop)
+        .ok_or_else(refused)
 }
 
 /// Reads a whole body.
@@ -37,7 +45,11 @@ pub fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
 pub async fn read(body: Incoming, options: &Options) -> Result<Bytes, Problem> {
     let most = options.body_bytes_max;
     let too_large = || {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {most} bytes")).closing()
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is over {most} bytes"),
+        )
+        .closing()
     };
     if body.size_hint().lower() > most as u64 {
         return Err(too_large());
@@ -73,11 +85,15 @@ pub fn draft(body: &[u8], shape: Shape) -> Result<Draft, Problem> {
     let mut json = body.to_vec();
     let tape = simd_json::to_tape(&mut json).map_err(|_| malformed(body))?;
     let members = Members::of(&tape.0, shape)?;
-    let title = members.title.ok_or_else(|| Problem::bad_request("title: is required"))?;
+    let title = members
+        .title
+        .ok_or_else(|| Problem::bad_request("title: is required"))?;
     let description = members.description.unwrap_or("");
     for (name, text) in [("title", title), ("description", description)] {
         if text.contains('\0') {
-            return Err(Problem::bad_request(format!("{name}: must not contain NUL")));
+            return Err(Problem::bad_request(format!(
+                "{name}: must not contain NUL"
+            )));
         }
     }
     Draft::new(title, description, members.completed.unwrap_or(false)).map_err(|invalid| {
@@ -104,7 +120,9 @@ impl<'a> Members<'a> {
             return Err(Problem::bad_request("the body must be a JSON object"));
         };
         for _ in 0..*len {
-            let [Node::String(name), value, ..] = rest else { break };
+            let [Node::String(name), value, ..] = rest else {
+                break;
+            };
             members.take(name, *value, shape)?;
             rest = &rest[2..];
         }
@@ -115,11 +133,20 @@ impl<'a> Members<'a> {
         let repeated = match (name, shape) {
             ("title", _) => self.title.replace(text(name, value)?).is_some(),
             ("description", _) => self.description.replace(text(name, value)?).is_some(),
-            ("completed", Shape::Replace) => self.completed.replace(boolean(name, value)?).is_some(),
-            _ => return Err(Problem::bad_request(format!("{}: is not known here", shown(name)))),
+            ("completed", Shape::Replace) => {
+                self.completed.replace(boolean(name, value)?).is_some()
+            }
+            _ => {
+                return Err(Problem::bad_request(format!(
+                    "{}: is not known here",
+                    shown(name)
+                )));
+            }
         };
         if repeated {
-            return Err(Problem::bad_request(format!("{name}: must not be repeated")));
+            return Err(Problem::bad_request(format!(
+                "{name}: must not be repeated"
+            )));
         }
         Ok(())
     }
@@ -135,22 +162,31 @@ fn text<'a>(name: &str, value: Node<'a>) -> Result<&'a str, Problem> {
 fn boolean(name: &str, value: Node<'_>) -> Result<bool, Problem> {
     match value {
         Node::Static(StaticNode::Bool(value)) => Ok(value),
-        _ => Err(Problem::bad_request(format!("{name}: must be true or false"))),
+        _ => Err(Problem::bad_request(format!(
+            "{name}: must be true or false"
+        ))),
     }
 }
 
 /// A client's text, cut to what belongs in a message.
 fn shown(text: &str) -> String {
     const CHARS_MAX: usize = 40;
-    text.chars().take(CHARS_MAX).map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars()
+        .take(CHARS_MAX)
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
 }
 
 /// Says what is wrong with a body that is no JSON, naming the member if it is one's text. Cold, and
 /// therefore a second look with a parser that can skip values.
 fn malformed(body: &[u8]) -> Problem {
     let members = serde_json::from_slice::<BTreeMap<String, &RawValue>>(body);
-    let is_broken = |value: &RawValue| serde_json::from_str::<serde_json::Value>(value.get()).is_err();
-    match members.ok().and_then(|all| all.into_iter().find(|(_, value)| is_broken(value))) {
+    let is_broken =
+        |value: &RawValue| serde_json::from_str::<serde_json::Value>(value.get()).is_err();
+    match members
+        .ok()
+        .and_then(|all| all.into_iter().find(|(_, value)| is_broken(value)))
+    {
         Some((name, _)) => {
             Problem::bad_request(format!("{}: is not valid JSON text", shown(&name)))
         }
@@ -171,7 +207,14 @@ mod tests {
     #[test]
     fn absent_members_take_their_defaults() {
         let draft = draft(br#"{"title":" a "}"#, Shape::Create).unwrap();
-        assert_eq!(draft, Draft { title: "a".into(), description: String::new(), completed: false });
+        assert_eq!(
+            draft,
+            Draft {
+                title: "a".into(),
+                description: String::new(),
+                completed: false
+            }
+        );
     }
 
     #[test]
@@ -183,7 +226,10 @@ mod tests {
             (r#"{"title":"a","title":"b"}"#, "title"),
             (r#"{"title":"a","description":[]}"#, "description"),
             (r#"{"title":"a","completed":"true"}"#, "completed"),
-            (r#"{"title":"a","completed":true,"completed":true}"#, "completed"),
+            (
+                r#"{"title":"a","completed":true,"completed":true}"#,
+                "completed",
+            ),
             (r#"{"title":"a","extra":{"deep":[1]}}"#, "extra"),
             (r#"{"title":"a\u0000b"}"#, "title"),
             (r#"{"title":"\ud800"}"#, "title"),
@@ -194,7 +240,16 @@ mod tests {
             assert_eq!(status, 400, "{body}");
             assert!(detail.starts_with(member), "{body}: {detail}");
         }
-        for body in ["", "[]", "1", "\"title\"", "{", r#"{"title":"a"} x"#, "\u{feff}{}", r#"{"title":"a",}"#] {
+        for body in [
+            "",
+            "[]",
+            "1",
+            "\"title\"",
+            "{",
+            r#"{"title":"a"} x"#,
+            "\u{feff}{}",
+            r#"{"title":"a",}"#,
+        ] {
             assert_eq!(refused(body).0, 400, "{body}");
         }
         assert_eq!(refused(r#"{"title":""}"#).0, 422);
@@ -204,7 +259,11 @@ mod tests {
     fn deep_nesting_is_refused_without_a_crash() {
         let deep = "[".repeat(60_000);
         assert_eq!(refused(&deep).0, 400);
-        let body = format!(r#"{{"title":{}{}}}"#, "[".repeat(20_000), "]".repeat(20_000));
+        let body = format!(
+            r#"{{"title":{}{}}}"#,
+            "[".repeat(20_000),
+            "]".repeat(20_000)
+        );
         assert_eq!(refused(&body).0, 400);
     }
 

@@ -79,7 +79,12 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
         let mut seen = false;
         for (strong, tag) in tags(list) {
             seen = true;
-            known.extend(tag.trim_matches('"').parse::<Hash128>().ok().filter(|_| strong));
+            known.extend(
+                tag.trim_matches('"')
+                    .parse::<Hash128>()
+                    .ok()
+                    .filter(|_| strong),
+            );
         }
         if !seen {
             return Err(malformed());
@@ -126,7 +131,12 @@ impl Accepts {
         let coded = |index: usize| named[index].or(any).unwrap_or(0);
         // Identity is acceptable unless it is ruled out; unnamed, it comes last.
         let identity = named[0].or(any.filter(|&weight| weight == 0)).unwrap_or(1);
-        Self { identity, gzip: coded(1), brotli: coded(2), zstd: coded(3) }
+        Self {
+            identity,
+            gzip: coded(1),
+            brotli: coded(2),
+            zstd: coded(3),
+        }
     }
 
     /// The codings that the client takes, best first. Where it likes several alike, the smallest
@@ -152,8 +162,13 @@ fn is_gzip(name: &str) -> bool {
 /// A coding and its weight in thousandths; a malformed weight rules the coding out.
 fn weighted(entry: &str) -> (&str, u16) {
     let (name, parameters) = entry.split_once(';').unwrap_or((entry, "q=1"));
-    let weight = parameters.trim().strip_prefix(['q', 'Q']).map(str::trim_start);
-    let weight = weight.and_then(|rest| rest.strip_prefix('=')).and_then(|text| thousandths(text.trim()));
+    let weight = parameters
+        .trim()
+        .strip_prefix(['q', 'Q'])
+        .map(str::trim_start);
+    let weight = weight
+        .and_then(|rest| rest.strip_prefix('='))
+        .and_then(|text| thousandths(text.trim()));
     (name.trim(), weight.unwrap_or(0))
 }
 
@@ -181,7 +196,9 @@ mod tests {
     }
 
     fn order(value: &str) -> Vec<Coding> {
-        let mut order: Vec<_> = Accepts::of(&headers(ACCEPT_ENCODING, value)).in_order().collect();
+        let mut order: Vec<_> = Accepts::of(&headers(ACCEPT_ENCODING, value))
+            .in_order()
+            .collect();
         order.dedup();
         order
     }
@@ -191,7 +208,10 @@ mod tests {
         use Coding::{Brotli, Gzip, Identity, Zstd};
         assert_eq!(order(""), [Identity]);
         assert_eq!(order("gzip"), [Gzip, Identity]);
-        assert_eq!(order("gzip, deflate, br, zstd"), [Brotli, Zstd, Gzip, Identity]);
+        assert_eq!(
+            order("gzip, deflate, br, zstd"),
+            [Brotli, Zstd, Gzip, Identity]
+        );
         assert_eq!(order("GZIP;q=0.5, br;q=0.2"), [Gzip, Brotli, Identity]);
         assert_eq!(order("gzip; q=0"), [Identity]);
         assert_eq!(order("gzip;q=0.001, identity"), [Identity, Gzip, Identity]);
@@ -218,7 +238,10 @@ mod tests {
         let of = |value: &str| if_match(&headers(IF_MATCH, value));
         assert_eq!(of(&item_tag(tag)).unwrap(), Some(IfMatch::Tags(vec![tag])));
         assert_eq!(of("*").unwrap(), Some(IfMatch::Any));
-        assert_eq!(of(&format!("W/{}, \"other\"", item_tag(tag))).unwrap(), Some(IfMatch::Tags(vec![])));
+        assert_eq!(
+            of(&format!("W/{}, \"other\"", item_tag(tag))).unwrap(),
+            Some(IfMatch::Tags(vec![]))
+        );
         assert!(of("nonsense").is_err());
         assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
     }

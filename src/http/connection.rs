@@ -35,7 +35,9 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream) {
     drop(entered);
     let refused = socket.refused();
     // hyper and the table have let go: what is left is the socket itself.
-    let Some(mut stream) = Rc::into_inner(socket).map(Socket::into_stream) else { return };
+    let Some(mut stream) = Rc::into_inner(socket).map(Socket::into_stream) else {
+        return;
+    };
     match (ended, refused) {
         (None, Some(status)) => {
             core.metrics.refused(status);
@@ -58,7 +60,9 @@ async fn drive(core: &Rc<Core>, socket: &Rc<Socket>) -> Option<End> {
     });
     let mut builder = http1::Builder::new();
     // Deadlines are the sweep's; hyper's would be a timer per connection.
-    builder.header_read_timeout(None).max_header_size(core.shared.options.head_bytes_max);
+    builder
+        .header_read_timeout(None)
+        .max_header_size(core.shared.options.head_bytes_max);
     let mut connection = pin!(builder.serve_connection(Io(Rc::clone(socket)), service));
     poll_fn(|cx| {
         if let Poll::Ready(why) = socket.poll_end(cx) {
@@ -73,7 +77,10 @@ async fn drive(core: &Rc<Core>, socket: &Rc<Socket>) -> Option<End> {
 /// Tells a client that its request is not understood, and closes.
 async fn refuse(stream: &mut TcpStream, status: StatusCode) {
     let answer = Problem::refusal(status).to_wire();
-    if timeout(LINGER_TIME_MAX, stream.write_all(&answer)).await.is_ok_and(|sent| sent.is_ok()) {
+    if timeout(LINGER_TIME_MAX, stream.write_all(&answer))
+        .await
+        .is_ok_and(|sent| sent.is_ok())
+    {
         linger(stream).await;
     }
 }

@@ -40,7 +40,14 @@ impl Core {
     pub fn new(shared: Arc<Shared>, surface: Surface, metrics: Arc<CoreMetrics>) -> Self {
         let connections = Rc::new(Connections::new(&shared.options));
         let reader = RefCell::new(shared.published.reader());
-        Self { shared, surface, metrics, connections, reader, closed: Notify::new() }
+        Self {
+            shared,
+            surface,
+            metrics,
+            connections,
+            reader,
+            closed: Notify::new(),
+        }
     }
 
     /// The newest snapshot.
@@ -58,8 +65,11 @@ pub async fn serve(core: Core, listener: std::net::TcpListener) -> std::io::Resu
 }
 
 async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
-    let connections = Rc::clone(&core.connections);
-    let sweep = spawn_local(async move { connections.sweep().await });
+    let sweep = spawn_local({
+        let core = Rc::clone(&core);
+        // An idle core lets go of an old snapshot, too.
+        async move { core.connections.sweep(|| drop(core.snapshot())).await }
+    });
     let stage = core.shared.stage.clone();
     let accept = async {
         loop {

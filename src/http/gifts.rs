@@ -5,8 +5,8 @@ use rand::distr::slice::Choose;
 use rand::{Rng, RngExt};
 use serde::Serialize;
 
-use super::openapi;
 use super::headers::{CONSISTENCY_TOKEN, Prefer, idempotency_key};
+use super::openapi;
 use super::response::{Body, Problem, header, json};
 use super::service::Call;
 use super::submit::{
@@ -62,33 +62,56 @@ pub async fn claim(call: &Call) -> Result<Response<Body>, Problem> {
         scope: scope(&user, "POST", "/gift-codes", &key),
         fingerprint: Hash128::of(b""),
     });
-    let action = Action::ClaimGiftCode { code: new_code(&mut rand::rng()) };
+    let action = Action::ClaimGiftCode {
+        code: new_code(&mut rand::rng()),
+    };
     let prefer = Prefer::of(call.headers());
-    let position = append(call, Command { user, at: clock::now(), key, action }).await?;
-    let limit = prefer.wait.unwrap_or(call.core.shared.options.gift_code_timeout);
+    let position = append(
+        call,
+        Command {
+            user,
+            at: clock::now(),
+            key,
+            action,
+        },
+    )
+    .await?;
+    let limit = prefer
+        .wait
+        .unwrap_or(call.core.shared.options.gift_code_timeout);
     let outcome = if prefer.respond_async || limit.is_zero() {
         Awaited::RanOut
     } else {
         wait(call, position, limit).await
     };
     let mut response = respond(call, position, outcome.outcome());
-    response.headers_mut().insert(CONSISTENCY_TOKEN, header(&position.to_string()));
+    response
+        .headers_mut()
+        .insert(CONSISTENCY_TOKEN, header(&position.to_string()));
     preference_applied(response.headers_mut(), prefer);
     Ok(response)
 }
 
 fn respond(call: &Call, position: Position, outcome: Option<Outcome>) -> Response<Body> {
     match outcome {
-        Some(Outcome::GiftCode(code)) => {
-            json(StatusCode::OK, &Claimed { gift_code: &code, request_id: call.request_id() })
-        }
+        Some(Outcome::GiftCode(code)) => json(
+            StatusCode::OK,
+            &Claimed {
+                gift_code: &code,
+                request_id: call.request_id(),
+            },
+        ),
         Some(outcome) if problem_of(&outcome).is_some() => problem_of(&outcome)
             .expect("checked in the guard")
             .with_extension("operation", operation_path(position))
             .into_response(call.request_id()),
         _ => {
             let operation = operation_path(position);
-            let receipt = Receipt { message: "Gift code claim queued", status: "queued", operation };
+            let receipt = Receipt {
+                message: "Gift code claim queued",
+                status: "queued",
+                operation,
+            };
             let mut response = json(StatusCode::ACCEPTED, &receipt);
             receipt_headers(response.headers_mut(), position, None);
             response

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use hyper::header::{HOST, HeaderMap, HeaderName};
 use hyper::Version;
+use hyper::header::{HOST, HeaderMap, HeaderName};
 
 use super::response::Problem;
 use super::service::Call;
@@ -52,11 +52,16 @@ pub fn check_host(call: &Call) -> Result<(), Problem> {
 /// `uri-host [ ":" port ]` of RFC 3986, 3.2.2.
 fn is_host(host: &[u8]) -> bool {
     let literal_end = host.first().filter(|&&byte| byte == b'[').and_then(|_| {
-        host.iter().position(|&byte| byte == b']').map(|end| end + 1)
+        host.iter()
+            .position(|&byte| byte == b']')
+            .map(|end| end + 1)
     });
     let name_end = match literal_end {
         Some(end) => end,
-        None => host.iter().position(|&byte| byte == b':').unwrap_or(host.len()),
+        None => host
+            .iter()
+            .position(|&byte| byte == b':')
+            .unwrap_or(host.len()),
     };
     let (name, port) = host.split_at(name_end);
     let port_is_good = match port.split_first() {
@@ -140,7 +145,10 @@ pub struct Prefer {
 impl Prefer {
     pub fn of(headers: &HeaderMap) -> Self {
         let mut prefer = Self::default();
-        let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+        let values = headers
+            .get_all(PREFER)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
         for preference in values.flat_map(|value| value.split(',')) {
             // Parameters behind `;` are for preferences that have some; these have none.
             let token = preference.split(';').next().unwrap_or("").trim();
@@ -173,10 +181,21 @@ mod tests {
 
     #[test]
     fn hosts_are_names_or_addresses_with_an_optional_port() {
-        for good in ["a", "localhost:8080", "1.2.3.4", "[::1]:80", "[::1]", "x.example:", "%41"] {
+        for good in [
+            "a",
+            "localhost:8080",
+            "1.2.3.4",
+            "[::1]:80",
+            "[::1]",
+            "x.example:",
+            "%41",
+        ] {
             assert!(is_host(good.as_bytes()), "{good}");
         }
-        for bad in ["", ":80", "a b", "a/b", "u@h", "a:b", "a:123456", "[::1", "[x]", "[::1]x", "a:1:2", "é"] {
+        for bad in [
+            "", ":80", "a b", "a/b", "u@h", "a:b", "a:123456", "[::1", "[x]", "[::1]x", "a:1:2",
+            "é",
+        ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }
     }
@@ -187,7 +206,13 @@ mod tests {
         assert_eq!(key(&["abc"]).unwrap(), key(&["\"abc\""]).unwrap());
         assert_eq!(key(&[r#""a\"b""#]).unwrap().as_deref(), Some("a\"b"));
         assert_eq!(key(&[]).unwrap(), None);
-        for bad in [&["\"\""][..], &["\"open"], &["\"a\"b\""], &["a", "b"], &[&"k".repeat(256)]] {
+        for bad in [
+            &["\"\""][..],
+            &["\"open"],
+            &["\"a\"b\""],
+            &["a", "b"],
+            &[&"k".repeat(256)],
+        ] {
             assert!(key(bad).is_err(), "{bad:?}");
         }
     }
@@ -200,6 +225,12 @@ mod tests {
         assert_eq!(prefer(&["handling=lenient, Wait = 7; x=y"]).wait, wait(7));
         assert_eq!(prefer(&["foo", "wait=100"]).wait, wait(30));
         assert_eq!(prefer(&["wait=1, wait=2"]).wait, wait(1));
-        assert_eq!(prefer(&["wait=soon, respond-async"]), Prefer { wait: None, respond_async: true });
+        assert_eq!(
+            prefer(&["wait=soon, respond-async"]),
+            Prefer {
+                wait: None,
+                respond_async: true
+            }
+        );
     }
 }

@@ -24,7 +24,10 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
     // bind comes first and finds it out.
     let probe = socket(address)?;
     probe.bind(&address.into())?;
-    let bound = probe.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let bound = probe
+        .local_addr()?
+        .as_socket()
+        .ok_or(io::ErrorKind::AddrNotAvailable)?;
     drop(probe);
     (0..count).map(|_| listen(bound)).collect()
 }
@@ -34,7 +37,10 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
 /// # Errors
 /// Those of `getsockname`.
 pub fn local_address(listeners: &[StdListener]) -> io::Result<SocketAddr> {
-    listeners.first().ok_or(io::ErrorKind::NotFound)?.local_addr()
+    listeners
+        .first()
+        .ok_or(io::ErrorKind::NotFound)?
+        .local_addr()
 }
 
 fn listen(address: SocketAddr) -> io::Result<StdListener> {
@@ -49,7 +55,11 @@ fn listen(address: SocketAddr) -> io::Result<StdListener> {
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // Connections of a former server in TIME_WAIT do not hold the port.
     socket.set_reuse_address(true)?;
     Ok(socket)
@@ -109,7 +119,10 @@ mod tests {
     fn a_port_that_another_server_shares_is_refused() {
         let first = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
         let address = local_address(&first).unwrap();
-        assert_eq!(bind(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            bind(address, 1).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
         drop(first);
         assert!(bind(address, 1).is_ok());
     }

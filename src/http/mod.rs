@@ -38,8 +38,8 @@ pub use listener::{bind, local_address};
 use crate::log::Appender;
 use crate::marks::Marks;
 use crate::metrics::Metrics;
-use crate::stage::Stage;
 use crate::snapshot::Published;
+use crate::stage::Stage;
 use crate::store::Outcomes;
 
 /// Limits and times of the HTTP side.

@@ -142,7 +142,10 @@ struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, contract: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .build();
         let components = contract.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
@@ -152,7 +155,9 @@ impl Modify for Bearer {
 #[utoipa::path(get, path = "/openapi.json", tag = "service", responses((status = 200, description = "OpenAPI 3.1", body = Value)))]
 pub fn document() -> Response<Body> {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
-        let text = Contract::openapi().to_json().expect("the contract serialises");
+        let text = Contract::openapi()
+            .to_json()
+            .expect("the contract serialises");
         Bytes::from(text)
     });
     with(StatusCode::OK, JSON, DOCUMENT.clone())
@@ -174,7 +179,13 @@ mod tests {
         for (path, item) in contract()["paths"].as_object().unwrap() {
             let route = Route::of(path);
             assert_ne!(route, Route::Unknown, "{path}");
-            for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
+            for method in [
+                Method::GET,
+                Method::POST,
+                Method::PUT,
+                Method::DELETE,
+                Method::PATCH,
+            ] {
                 let documented = item.get(method.as_str().to_lowercase()).is_some();
                 assert_eq!(documented, route.allows(&method), "{method} {path}");
             }
@@ -194,7 +205,14 @@ mod tests {
         };
         let real = serde_json::to_value(todo).unwrap();
         let documented = &contract()["components"]["schemas"]["Todo"]["properties"];
-        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let names = |value: &Value| {
+            value
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(&real), names(documented));
     }
 }

@@ -4,8 +4,8 @@ use hyper::header::RETRY_AFTER;
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json as value};
 
-use super::openapi;
 use super::headers::Prefer;
+use super::openapi;
 use super::response::{Body, Problem, header, json};
 use super::service::Call;
 use super::submit::{self, Awaited, operation_path, preference_applied, problem_of};
@@ -31,7 +31,10 @@ pub async fn get(call: &Call, position: &str) -> Result<Response<Body>, Problem>
     let user = call.core.shared.auth.user(call.headers())?;
     let unknown = || Problem::not_found("there is no such operation, or its outcome is forgotten");
     let position: Position = position.parse().map_err(|_| unknown())?;
-    let prefer = Prefer { respond_async: false, ..Prefer::of(call.headers()) };
+    let prefer = Prefer {
+        respond_async: false,
+        ..Prefer::of(call.headers())
+    };
     let awaited = match call.core.shared.marks.passed(position) {
         None => return Err(unknown()),
         Some(false) => match prefer.wait {
@@ -64,8 +67,15 @@ fn ended(position: Position, recorded: &Recorded, user: &str) -> Map<String, Val
         Outcome::Applied => ("applied", None),
         Outcome::GiftCode(code) => ("applied", Some(("result", value!({ "gift_code": code })))),
         outcome @ (Outcome::Rejected(_) | Outcome::Dead(_)) => {
-            let word = if matches!(outcome, Outcome::Dead(_)) { "dead" } else { "rejected" };
-            (word, problem_of(outcome).map(|problem| ("problem", problem.document().into())))
+            let word = if matches!(outcome, Outcome::Dead(_)) {
+                "dead"
+            } else {
+                "rejected"
+            };
+            (
+                word,
+                problem_of(outcome).map(|problem| ("problem", problem.document().into())),
+            )
         }
     };
     let mut operation = status(position, word);

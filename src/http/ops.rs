@@ -4,8 +4,8 @@ use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
 use serde_json::json as value;
 
-use super::openapi;
 use super::core::Surface;
+use super::openapi;
 use super::response::{Body, Problem, json, with};
 use super::service::Call;
 
@@ -34,8 +34,15 @@ pub fn health() -> Response<Body> {
 )]
 pub fn ready(call: &Call) -> Result<Response<Body>, Problem> {
     let shared = &call.core.shared;
-    shared.stage.ready().map_err(|why| Problem::unavailable(why, 1))?;
-    let verbose = call.parts.uri.query().is_some_and(|query| query.split('&').any(|name| name == "verbose"));
+    shared
+        .stage
+        .ready()
+        .map_err(|why| Problem::unavailable(why, 1))?;
+    let verbose = call
+        .parts
+        .uri
+        .query()
+        .is_some_and(|query| query.split('&').any(|name| name == "verbose"));
     if !verbose {
         return Ok(with(StatusCode::OK, TEXT, "OK"));
     }
@@ -74,5 +81,8 @@ pub fn index(call: &Call) -> Response<Body> {
         links.extend(["/todos?limit=10", "/openapi.json"]);
     }
     let version = env!("CARGO_PKG_VERSION");
-    json(StatusCode::OK, &value!({ "service": "millpond", "version": version, "links": links }))
+    json(
+        StatusCode::OK,
+        &value!({ "service": "millpond", "version": version, "links": links }),
+    )
 }

@@ -36,9 +36,14 @@ impl<'a> ListQuery<'a> {
 
 fn limit(text: &str) -> Result<usize, Problem> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text.parse().ok().filter(|number| digits && (1..=LIMIT_MAX).contains(number));
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| digits && (1..=LIMIT_MAX).contains(number));
     number.ok_or_else(|| {
-        Problem::bad_request(format!("limit: must be a whole number from 1 to {LIMIT_MAX}"))
+        Problem::bad_request(format!(
+            "limit: must be a whole number from 1 to {LIMIT_MAX}"
+        ))
     })
 }
 
@@ -68,7 +73,10 @@ impl Cursor {
         let (time, id) = text.split_at(TIME_DIGITS);
         let micros = u64::from_str_radix(time, 16).ok()?.cast_signed();
         let id = Uuid::from_u128(u128::from_str_radix(id, 16).ok()?);
-        Some(Cursor::Key(Key { created_at: Timestamp::from_micros(micros), id }))
+        Some(Cursor::Key(Key {
+            created_at: Timestamp::from_micros(micros),
+            id,
+        }))
     }
 
     /// The cursor behind `key`.
@@ -81,7 +89,9 @@ impl Cursor {
 /// The id of a todo: a UUID with its hyphens and no other spelling.
 pub fn todo_id(text: &str) -> Option<Uuid> {
     const HYPHENATED: usize = 36;
-    (text.len() == HYPHENATED).then(|| Uuid::try_parse(text).ok()).flatten()
+    (text.len() == HYPHENATED)
+        .then(|| Uuid::try_parse(text).ok())
+        .flatten()
 }
 
 #[cfg(test)]
@@ -91,8 +101,28 @@ mod tests {
     #[test]
     fn only_plain_numbers_in_range_are_limits() {
         assert_eq!(ListQuery::of("limit=1").unwrap().limit, Some(1));
-        assert_eq!(ListQuery::of("x=y&limit=1000000&after=c").unwrap(), ListQuery { limit: Some(1_000_000), after: Some("c") });
-        for bad in ["limit=0", "limit=-1", "limit=+1", "limit=1e3", "limit=99999999999", "limit=99999999999999999999999", "limit=abc", "limit=", "limit", "limit=1&limit=1", "limit=%31", "limit=1000001", "after=a&after=b"] {
+        assert_eq!(
+            ListQuery::of("x=y&limit=1000000&after=c").unwrap(),
+            ListQuery {
+                limit: Some(1_000_000),
+                after: Some("c")
+            }
+        );
+        for bad in [
+            "limit=0",
+            "limit=-1",
+            "limit=+1",
+            "limit=1e3",
+            "limit=99999999999",
+            "limit=99999999999999999999999",
+            "limit=abc",
+            "limit=",
+            "limit",
+            "limit=1&limit=1",
+            "limit=%31",
+            "limit=1000001",
+            "after=a&after=b",
+        ] {
             assert!(ListQuery::of(bad).is_err(), "{bad}");
         }
     }
@@ -100,7 +130,10 @@ mod tests {
     #[test]
     fn a_cursor_and_back_is_the_same() {
         for micros in [-1, 0, 1_700_000_000_000_000] {
-            let key = Key { created_at: Timestamp::from_micros(micros), id: Uuid::from_u128(9) };
+            let key = Key {
+                created_at: Timestamp::from_micros(micros),
+                id: Uuid::from_u128(9),
+            };
             assert_eq!(Cursor::parse(&Cursor::text(key)), Some(Cursor::Key(key)));
         }
         let id = Uuid::from_u128(3);

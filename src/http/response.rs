@@ -37,7 +37,7 @@ impl Body {
         }
     }
 
-    fn remaining_bytes(&self) -> u64 {
+    pub fn remaining_bytes(&self) -> u64 {
         match self {
             Body::Full(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
             Body::List(chunks) => chunks.remaining_bytes(),
@@ -97,7 +97,11 @@ pub fn empty(status: StatusCode) -> Response<Body> {
 }
 
 /// A response with a body of type `content_type`.
-pub fn with(status: StatusCode, content_type: HeaderValue, body: impl Into<Body>) -> Response<Body> {
+pub fn with(
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: impl Into<Body>,
+) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -198,7 +202,10 @@ impl Problem {
     pub fn document(&self) -> Map<String, Value> {
         let mut document = Map::new();
         document.insert("type".into(), "about:blank".into());
-        document.insert("title".into(), self.status.canonical_reason().unwrap_or("Error").into());
+        document.insert(
+            "title".into(),
+            self.status.canonical_reason().unwrap_or("Error").into(),
+        );
         document.insert("status".into(), self.status.as_u16().into());
         document.insert("detail".into(), self.detail.as_ref().into());
         document.extend(self.extensions.clone());
@@ -212,7 +219,9 @@ impl Problem {
         let mut response = with(self.status, PROBLEM_JSON, body);
         response.headers_mut().extend(self.headers);
         if self.closes {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -228,7 +237,9 @@ impl Problem {
             wire.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
         let length = body.remaining_bytes();
-        wire.extend(format!("x-request-id: {request_id}\r\ncontent-length: {length}\r\n\r\n").bytes());
+        wire.extend(
+            format!("x-request-id: {request_id}\r\ncontent-length: {length}\r\n\r\n").bytes(),
+        );
         if let Body::Full(Some(bytes)) = &mut body {
             wire.extend_from_slice(bytes);
         }

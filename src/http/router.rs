@@ -37,7 +37,10 @@ impl<'a> Route<'a> {
     }
 
     fn of_item(path: &'a str) -> Self {
-        let item = |prefix| path.strip_prefix(prefix).filter(|rest: &&str| is_segment(rest));
+        let item = |prefix| {
+            path.strip_prefix(prefix)
+                .filter(|rest: &&str| is_segment(rest))
+        };
         match (item("/todos/"), item("/operations/")) {
             (Some(id), _) => Route::Todo(id),
             (_, Some(position)) => Route::Operation(position),
@@ -57,12 +60,17 @@ impl<'a> Route<'a> {
     }
 
     pub fn allows(self, method: &Method) -> bool {
-        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+        self.allow()
+            .split(", ")
+            .any(|allowed| allowed == method.as_str())
     }
 
     /// Whether the route is for operators: health, readiness, metrics, the index.
     pub fn is_operational(self) -> bool {
-        matches!(self, Route::Health | Route::Ready | Route::Metrics | Route::Index)
+        matches!(
+            self,
+            Route::Health | Route::Ready | Route::Metrics | Route::Index
+        )
     }
 }
 
@@ -96,16 +104,36 @@ mod tests {
         assert_eq!(Route::of("/todos"), Route::Todos);
         assert_eq!(Route::of("/todos/7"), Route::Todo("7"));
         assert_eq!(Route::of("/operations/0-1"), Route::Operation("0-1"));
-        for path in ["", "/todos/", "/todos/a/b", "/todo", "/TODOS", "//todos", "/operations"] {
+        for path in [
+            "",
+            "/todos/",
+            "/todos/a/b",
+            "/todo",
+            "/TODOS",
+            "//todos",
+            "/operations",
+        ] {
             assert_eq!(Route::of(path), Route::Unknown, "{path}");
         }
     }
 
     #[test]
     fn head_goes_wherever_get_does() {
-        for path in ["/todos", "/todos/1", "/gift-codes", "/operations/0-1", "/health", "/metrics", "/"] {
+        for path in [
+            "/todos",
+            "/todos/1",
+            "/gift-codes",
+            "/operations/0-1",
+            "/health",
+            "/metrics",
+            "/",
+        ] {
             let route = Route::of(path);
-            assert_eq!(route.allows(&Method::GET), route.allows(&Method::HEAD), "{path}");
+            assert_eq!(
+                route.allows(&Method::GET),
+                route.allows(&Method::HEAD),
+                "{path}"
+            );
             assert!(!route.allows(&Method::PATCH));
         }
     }

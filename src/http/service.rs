@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{ALLOW, CONNECTION, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use uuid::Uuid;
@@ -32,7 +32,12 @@ impl Call {
     fn new(core: Rc<Core>, request: Request<Incoming>) -> Self {
         let (parts, body) = request.into_parts();
         let body = Cell::new(Some(body).filter(|body| !body.is_end_stream()));
-        Self { core, parts, body, request_id: OnceCell::new() }
+        Self {
+            core,
+            parts,
+            body,
+            request_id: OnceCell::new(),
+        }
     }
 
     pub fn headers(&self) -> &HeaderMap {
@@ -58,7 +63,11 @@ impl Call {
     /// The id for `X-Request-Id`. A plain list read is spared one unless its client sent it.
     fn request_id_header(&self, route: Route<'_>) -> Option<HeaderValue> {
         let reads = matches!(self.parts.method, Method::GET | Method::HEAD);
-        let cursor = self.parts.uri.query().is_some_and(|query| query.contains("after="));
+        let cursor = self
+            .parts
+            .uri
+            .query()
+            .is_some_and(|query| query.contains("after="));
         let is_plain = route == Route::Todos
             && reads
             && !cursor
@@ -86,13 +95,23 @@ pub async fn serve(
         Err(problem) => problem.into_response(call.request_id()),
     };
     let request_id = call.request_id_header(route);
+    let body_bytes = response.body().remaining_bytes();
     let headers = response.headers_mut();
     headers.extend(request_id.map(|id| (X_REQUEST_ID, id)));
+    if call.parts.method == Method::HEAD {
+        // hyper derives it from the body, but not for HEAD.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body_bytes));
+    }
     // What is left of a body stands in the way of the next request.
     if call.body.take().is_some() || call.core.shared.stage.is_draining() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    call.core.metrics.request(route.into(), &call.parts.method, response.status(), watch.elapsed());
+    call.core.metrics.request(
+        route.into(),
+        &call.parts.method,
+        response.status(),
+        watch.elapsed(),
+    );
     Ok(response.map(|body| Sent::new(body, socket)))
 }
 
@@ -104,12 +123,17 @@ async fn answer(call: &Call, route: Route<'_>) -> Result<Response<Body>, Problem
     let method = &call.parts.method;
     if *method == Method::OPTIONS {
         let mut response = empty(StatusCode::NO_CONTENT);
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(route.allow()));
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static(route.allow()));
         return Ok(response);
     }
     if !route.allows(method) {
         let allow = HeaderValue::from_static(route.allow());
-        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path takes other methods");
+        let problem = Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this path takes other methods",
+        );
         return Err(problem.with_header(ALLOW, allow));
     }
     match (route, method) {

@@ -88,7 +88,9 @@ impl Socket {
 
     /// Ticks that the client has left bytes unread.
     pub fn stalled(&self) -> Option<Tick> {
-        self.stalled.get().map(|since| self.now.get().saturating_sub(since))
+        self.stalled
+            .get()
+            .map(|since| self.now.get().saturating_sub(since))
     }
 
     pub fn refused(&self) -> Option<StatusCode> {
@@ -119,7 +121,10 @@ impl Socket {
             return Poll::Ready(why);
         }
         let mut known = self.driver.borrow_mut();
-        if !known.as_ref().is_some_and(|known| known.will_wake(driver.waker())) {
+        if !known
+            .as_ref()
+            .is_some_and(|known| known.will_wake(driver.waker()))
+        {
             *known = Some(driver.waker().clone());
         }
         Poll::Pending
@@ -157,8 +162,11 @@ impl Socket {
             return false;
         }
         // `HTTP/1.1 431 …`: the status is at bytes 9 to 11.
-        let status = bytes.get(9..12).and_then(|digits| StatusCode::from_bytes(digits).ok());
-        self.refused.set(Some(status.unwrap_or(StatusCode::BAD_REQUEST)));
+        let status = bytes
+            .get(9..12)
+            .and_then(|digits| StatusCode::from_bytes(digits).ok());
+        self.refused
+            .set(Some(status.unwrap_or(StatusCode::BAD_REQUEST)));
         true
     }
 }

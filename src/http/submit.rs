@@ -30,9 +30,10 @@ const RETRY_AFTER_S: u32 = 1;
 pub async fn append(call: &Call, command: Command) -> Result<Position, Problem> {
     call.core.shared.log.append(command).await.map_err(|error| {
         let (detail, outcome) = match error {
-            AppendError::NotEnqueued => {
-                ("the write was not taken; it is safe to send it again", "not_enqueued")
-            }
+            AppendError::NotEnqueued => (
+                "the write was not taken; it is safe to send it again",
+                "not_enqueued",
+            ),
             AppendError::Unknown => (
                 "the write may have been taken; send it again with the same Idempotency-Key",
                 "unknown",
@@ -101,19 +102,27 @@ pub async fn look_up(call: &Call, position: Position) -> Awaited {
 }
 
 fn plainly_applied(position: Position) -> Recorded {
-    Recorded { position, user: String::new(), outcome: Outcome::Applied }
+    Recorded {
+        position,
+        user: String::new(),
+        outcome: Outcome::Applied,
+    }
 }
 
 /// What a rejected or dead command is to its client.
 pub fn problem_of(outcome: &Outcome) -> Option<Problem> {
     let (status, detail) = match outcome {
         Outcome::Applied | Outcome::GiftCode(_) => return None,
-        Outcome::Dead(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the command could not be applied"),
+        Outcome::Dead(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the command could not be applied",
+        ),
         Outcome::Rejected(rejection) => match rejection {
             Rejection::NotFound => (StatusCode::NOT_FOUND, "there is no such todo of yours"),
-            Rejection::PreconditionFailed => {
-                (StatusCode::PRECONDITION_FAILED, "If-Match: the todo has another version")
-            }
+            Rejection::PreconditionFailed => (
+                StatusCode::PRECONDITION_FAILED,
+                "If-Match: the todo has another version",
+            ),
             Rejection::KeyReused => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "Idempotency-Key: was used before with another payload",
@@ -155,8 +164,14 @@ pub fn receipt_headers(headers: &mut HeaderMap, position: Position, id: Option<U
 /// Says which preference was honoured (RFC 7240, 3).
 pub fn preference_applied(headers: &mut HeaderMap, prefer: Prefer) {
     if prefer.respond_async {
-        headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
+        headers.insert(
+            PREFERENCE_APPLIED,
+            HeaderValue::from_static("respond-async"),
+        );
     } else if let Some(wait) = prefer.wait {
-        headers.insert(PREFERENCE_APPLIED, header(&format!("wait={}", wait.as_secs())));
+        headers.insert(
+            PREFERENCE_APPLIED,
+            header(&format!("wait={}", wait.as_secs())),
+        );
     }
 }

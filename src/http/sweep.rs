@@ -37,27 +37,33 @@ impl Connections {
             idle: ticks(options.idle_timeout),
             write: ticks(options.write_timeout),
         };
-        Self { open: RefCell::default(), now: Rc::default(), limits }
+        Self {
+            open: RefCell::default(),
+            now: Rc::default(),
+            limits,
+        }
     }
 
     pub fn clock(&self) -> Rc<Cell<Tick>> {
         Rc::clone(&self.now)
     }
 
-    pub fn len(&self) -> usize {
-        self.open.borrow().len()
-    }
-
     /// Enters a connection; it leaves when the returned guard is dropped.
     pub fn enter(self: &Rc<Self>, socket: &Rc<Socket>) -> Entered {
         let key = self.open.borrow_mut().insert(Rc::clone(socket));
-        Entered { connections: Rc::clone(self), key }
+        Entered {
+            connections: Rc::clone(self),
+            key,
+        }
     }
 
     /// Ends the connection that has been idle longest, to make room. Says whether there was one.
     pub fn evict_idlest(&self) -> bool {
         let open = self.open.borrow();
-        let idle = open.iter().map(|(_, socket)| socket).filter(|socket| socket.phase() == Phase::Idle);
+        let idle = open
+            .iter()
+            .map(|(_, socket)| socket)
+            .filter(|socket| socket.phase() == Phase::Idle);
         match idle.max_by_key(|socket| socket.lasted()) {
             Some(idlest) => {
                 idlest.end(End::Evicted);
@@ -70,19 +76,23 @@ impl Connections {
     /// Ends every connection; returns how many of them were serving a request.
     pub fn end_all(&self) -> usize {
         let open = self.open.borrow();
-        let serving = open.iter().filter(|(_, socket)| socket.phase() != Phase::Idle).count();
+        let serving = open
+            .iter()
+            .filter(|(_, socket)| socket.phase() != Phase::Idle)
+            .count();
         for (_, socket) in open.iter() {
             socket.end(End::Evicted);
         }
         serving
     }
 
-    /// Ends late connections, for ever.
-    pub async fn sweep(&self) {
+    /// Ends late connections, for ever; `each_tick` is called with every look.
+    pub async fn sweep(&self, each_tick: impl Fn()) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
+            each_tick();
             self.now.set(self.now.get().saturating_add(1));
             for (_, socket) in self.open.borrow().iter() {
                 if let Some(why) = self.limits.exceeded_by(socket) {

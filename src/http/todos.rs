@@ -7,9 +7,9 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
-use super::openapi;
 use super::conditional::{Accepts, ListTag, client_has, item_tag};
 use super::headers;
+use super::openapi;
 use super::query::{Cursor, ListQuery, todo_id};
 use super::response::{Body, JSON, Problem, empty, header, with};
 use super::service::Call;
@@ -43,7 +43,11 @@ pub async fn list(call: &Call) -> Result<Response<Body>, Problem> {
     let snapshot = snapshot_with_token(call).await?;
     let slice = slice(&snapshot, query)?;
     let coding = choose(call, &snapshot, slice);
-    let tag = ListTag { sum: snapshot.tag(&slice), items: slice.to - slice.from, coding };
+    let tag = ListTag {
+        sum: snapshot.tag(&slice),
+        items: slice.to - slice.from,
+        coding,
+    };
     let mut response = if client_has(call.headers(), tag) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
@@ -54,9 +58,14 @@ pub async fn list(call: &Call) -> Result<Response<Body>, Problem> {
     let headers = response.headers_mut();
     headers.insert(ETAG, header(&tag.to_string()));
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    headers.insert(CACHE_CONTROL, call.core.shared.options.cache_control.clone());
+    headers.insert(
+        CACHE_CONTROL,
+        call.core.shared.options.cache_control.clone(),
+    );
     if let Some(name) = coding_name(coding).filter(|_| response.status() == StatusCode::OK) {
-        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+        response
+            .headers_mut()
+            .insert(CONTENT_ENCODING, HeaderValue::from_static(name));
     }
     if let Some(link) = next_link(&snapshot, slice, query) {
         response.headers_mut().insert(LINK, link);
@@ -94,7 +103,10 @@ pub async fn get(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
     };
     let headers = response.headers_mut();
     headers.insert(ETAG, header(&tag));
-    headers.insert(CACHE_CONTROL, call.core.shared.options.cache_control.clone());
+    headers.insert(
+        CACHE_CONTROL,
+        call.core.shared.options.cache_control.clone(),
+    );
     Ok(response)
 }
 
@@ -105,27 +117,36 @@ async fn snapshot_with_token(call: &Call) -> Result<Pin, Problem> {
     };
     let marks = &call.core.shared.marks;
     match marks.passed(position) {
-        None => Err(Problem::bad_request("Consistency-Token: names no partition of the log")),
+        None => Err(Problem::bad_request(
+            "Consistency-Token: names no partition of the log",
+        )),
         Some(true) => Ok(call.core.snapshot()),
         Some(false) => match submit::wait(call, position, TOKEN_WAIT).await {
             Awaited::Passed(_) => Ok(call.core.snapshot()),
-            Awaited::RanOut => {
-                Err(Problem::unavailable("this server has not caught up with the token yet", 1))
-            }
+            Awaited::RanOut => Err(Problem::unavailable(
+                "this server has not caught up with the token yet",
+                1,
+            )),
         },
     }
 }
 
 fn slice(snapshot: &Pin, query: ListQuery<'_>) -> Result<Slice, Problem> {
     let limit = query.limit.unwrap_or(usize::MAX);
-    let Some(cursor) = query.after else { return Ok(snapshot.first(limit)) };
+    let Some(cursor) = query.after else {
+        return Ok(snapshot.first(limit));
+    };
     let key = match Cursor::parse(cursor) {
         Some(Cursor::Key(key)) => key,
         Some(Cursor::Todo(id)) => match snapshot.find(id) {
             Some(item) => item.key,
             None => return Err(Problem::not_found("after: there is no such todo")),
         },
-        None => return Err(Problem::bad_request("after: is not a cursor or the id of a todo")),
+        None => {
+            return Err(Problem::bad_request(
+                "after: is not a cursor or the id of a todo",
+            ));
+        }
     };
     Ok(snapshot.after(key, limit))
 }
@@ -157,9 +178,13 @@ fn coding_name(coding: Coding) -> Option<&'static str> {
 /// `Link` to what comes next, while there is more.
 fn next_link(snapshot: &Pin, slice: Slice, query: ListQuery<'_>) -> Option<HeaderValue> {
     let limit = query.limit?;
-    let last = snapshot.last_key(&slice).filter(|_| snapshot.has_more(&slice))?;
+    let last = snapshot
+        .last_key(&slice)
+        .filter(|_| snapshot.has_more(&slice))?;
     let cursor = Cursor::text(last);
-    Some(header(&format!("</todos?limit={limit}&after={cursor}>; rel=\"next\"")))
+    Some(header(&format!(
+        "</todos?limit={limit}&after={cursor}>; rel=\"next\""
+    )))
 }
 
 /// The present representation of a todo, for a write that was waited for.

@@ -4,10 +4,10 @@ use hyper::header::{CONTENT_LOCATION, LOCATION};
 use hyper::{Response, StatusCode};
 use uuid::Uuid;
 
-use super::openapi;
 use super::body::{Shape, check_is_json, draft};
 use super::conditional::if_match;
 use super::headers::{CONSISTENCY_TOKEN, Prefer, idempotency_key};
+use super::openapi;
 use super::query::todo_id;
 use super::response::{Body, Problem, empty, header, json};
 use super::service::Call;
@@ -64,8 +64,19 @@ pub async fn create(call: &Call) -> Result<Response<Body>, Problem> {
         scope: scope(&user, "POST", "/todos", &key),
         fingerprint: fingerprint(&draft, None),
     });
-    let Draft { title, description, .. } = draft;
-    let command = Command { user, at, key, action: Action::Create { id, title, description } };
+    let Draft {
+        title, description, ..
+    } = draft;
+    let command = Command {
+        user,
+        at,
+        key,
+        action: Action::Create {
+            id,
+            title,
+            description,
+        },
+    };
     submit(call, id, command, Kind::Create).await
 }
 
@@ -105,9 +116,24 @@ pub async fn replace(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
         scope: scope(&user, "PUT", &todo_path(id), &key),
         fingerprint: fingerprint(&draft, if_match.as_ref()),
     });
-    let Draft { title, description, completed } = draft;
-    let action = Action::Update { id, title, description, completed, if_match };
-    let command = Command { user, at: clock::now(), key, action };
+    let Draft {
+        title,
+        description,
+        completed,
+    } = draft;
+    let action = Action::Update {
+        id,
+        title,
+        description,
+        completed,
+        if_match,
+    };
+    let command = Command {
+        user,
+        at: clock::now(),
+        key,
+        action,
+    };
     submit(call, id, command, Kind::Replace).await
 }
 
@@ -145,7 +171,12 @@ pub async fn delete(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
         scope: scope(&user, "DELETE", &todo_path(id), &key),
         fingerprint: Hash128::of_fields(&[&conditions(if_match.as_ref())]),
     });
-    let command = Command { user, at: clock::now(), key, action: Action::Delete { id, if_match } };
+    let command = Command {
+        user,
+        at: clock::now(),
+        key,
+        action: Action::Delete { id, if_match },
+    };
     submit(call, id, command, Kind::Delete).await
 }
 
@@ -177,7 +208,10 @@ fn conditions(if_match: Option<&IfMatch>) -> Vec<u8> {
         Some(IfMatch::Tags(tags)) => {
             let mut tags = tags.clone();
             tags.sort_unstable();
-            tags.iter().flat_map(|tag| tag.to_bytes()).chain(*b"-").collect()
+            tags.iter()
+                .flat_map(|tag| tag.to_bytes())
+                .chain(*b"-")
+                .collect()
         }
     }
 }
@@ -197,7 +231,10 @@ async fn submit(
     command: Command,
     kind: Kind,
 ) -> Result<Response<Body>, Problem> {
-    let prefer = Prefer { respond_async: false, ..Prefer::of(call.headers()) };
+    let prefer = Prefer {
+        respond_async: false,
+        ..Prefer::of(call.headers())
+    };
     let position = append(call, command).await?;
     let outcome = match prefer.wait {
         Some(limit) if !limit.is_zero() => wait(call, position, limit).await,
@@ -212,7 +249,9 @@ async fn submit(
                 .into_response(call.request_id()),
         },
     };
-    response.headers_mut().insert(CONSISTENCY_TOKEN, header(&position.to_string()));
+    response
+        .headers_mut()
+        .insert(CONSISTENCY_TOKEN, header(&position.to_string()));
     preference_applied(response.headers_mut(), prefer);
     Ok(response)
 }
@@ -225,7 +264,12 @@ fn receipt(id: Uuid, position: Position, kind: Kind) -> Response<Body> {
         Kind::Delete => "Todo deletion queued",
     };
     let operation = operation_path(position);
-    let receipt = Receipt { id, message, status: "queued", operation };
+    let receipt = Receipt {
+        id,
+        message,
+        status: "queued",
+        operation,
+    };
     let mut response = json(StatusCode::ACCEPTED, &receipt);
     receipt_headers(response.headers_mut(), position, Some(id));
     response
@@ -241,7 +285,15 @@ fn done(call: &Call, id: Uuid, position: Position, kind: Kind) -> Response<Body>
     };
     let mut response = representation(call, id, status).unwrap_or_else(|| {
         let operation = operation_path(position);
-        json(status, &Receipt { id, message, status: "applied", operation })
+        json(
+            status,
+            &Receipt {
+                id,
+                message,
+                status: "applied",
+                operation,
+            },
+        )
     });
     let path = header(&todo_path(id));
     if matches!(kind, Kind::Create) {
@@ -257,7 +309,11 @@ mod tests {
 
     #[test]
     fn what_differs_in_anything_has_another_fingerprint() {
-        let draft = |title: &str, completed| Draft { title: title.into(), description: String::new(), completed };
+        let draft = |title: &str, completed| Draft {
+            title: title.into(),
+            description: String::new(),
+            completed,
+        };
         let one = Hash128(1);
         let all = [
             fingerprint(&draft("a", false), None),

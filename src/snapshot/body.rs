@@ -7,7 +7,7 @@
 use std::mem;
 use std::ops::Range;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 
 use super::gzip::{self, Cover};
 use super::list::{Place, Spans};
@@ -71,7 +71,7 @@ impl Iterator for Body {
             self.parts
                 .by_ref()
                 .for_each(|part| copy.extend_from_slice(part.chunk()));
-            Chunk::new(0..copy.len(), Source::Copy(copy))
+            Chunk::from(Bytes::from(copy))
         } else {
             self.parts.next()?
         };
@@ -89,7 +89,8 @@ pub struct Chunk {
 
 enum Source {
     Small(Small),
-    Copy(Vec<u8>),
+    /// Copied or from elsewhere.
+    Owned(Bytes),
     Text(Pin, Place),
     Deflated(Pin, Place),
     /// A slot of [`super::coded::Coded`].
@@ -106,15 +107,22 @@ impl Chunk {
     }
 }
 
+/// Invariant of the caller: not empty.
+impl From<Bytes> for Chunk {
+    fn from(bytes: Bytes) -> Self {
+        Self::new(0..bytes.len(), Source::Owned(bytes))
+    }
+}
+
 impl Buf for Chunk {
     fn remaining(&self) -> usize {
         self.range.len()
     }
 
     fn chunk(&self) -> &[u8] {
-        let bytes = match &self.source {
+        let bytes: &[u8] = match &self.source {
             Source::Small(small) => &small.bytes,
-            Source::Copy(copy) => &copy[..],
+            Source::Owned(bytes) => bytes,
             Source::Text(pin, place) => pin.list.page(*place).text(),
             Source::Deflated(pin, place) => deflated(pin.list.page(*place)),
             Source::Coded(pin, slot) => pin.coded.bytes(*slot),

@@ -3,8 +3,10 @@
 //! In this order, so that whoever is told that a write is applied finds it in the snapshot.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Published, Snapshot};
+use super::Published;
+use crate::clock::Stopwatch;
 use crate::domain::{Applied, Range};
 use crate::feed::Subscriber;
 use crate::marks::Marks;
@@ -19,7 +21,7 @@ pub struct Gap {
     pub position: Option<u64>,
 }
 
-/// Runs until the feed is closed. What waits in the feed is published together, so a burst of
+/// Runs until the feed is closed; `on_publish` is told how long each version took. What waits in the feed is published together, so a burst of
 /// writes costs one version. Belongs on a thread of its own: a version of a million todos takes
 /// under a millisecond, a large batch more.
 ///
@@ -32,9 +34,10 @@ pub async fn run(
     mut subscriber: Subscriber,
     published: Arc<Published>,
     marks: Arc<Marks>,
-    mut on_publish: impl FnMut(&Snapshot),
+    mut on_publish: impl FnMut(Duration),
 ) -> Result<(), Gap> {
     while let Some(mut applied) = subscriber.next().await {
+        let watch = Stopwatch::start();
         let current = published.snapshot();
         drop_late(&mut applied, current.positions())?;
         if applied.is_empty() {
@@ -43,9 +46,9 @@ pub async fn run(
         let next = current.renew(&applied);
         // Released before publishing, so that publishing may free it.
         drop(current);
-        on_publish(&next);
         published.publish(next);
         marks.advance(&applied);
+        on_publish(watch.elapsed());
     }
     Ok(())
 }
