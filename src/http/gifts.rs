@@ -84,7 +84,7 @@ pub async fn claim(call: &Call) -> Result<Response<Body>, Problem> {
     } else {
         wait(call, position, limit).await
     };
-    let mut response = respond(call, position, outcome.outcome());
+    let mut response = respond(call, position, outcome.outcome().as_ref());
     response
         .headers_mut()
         .insert(CONSISTENCY_TOKEN, header(&position.to_string()));
@@ -92,31 +92,31 @@ pub async fn claim(call: &Call) -> Result<Response<Body>, Problem> {
     Ok(response)
 }
 
-fn respond(call: &Call, position: Position, outcome: Option<Outcome>) -> Response<Body> {
-    match outcome {
-        Some(Outcome::GiftCode(code)) => json(
+fn respond(call: &Call, position: Position, outcome: Option<&Outcome>) -> Response<Body> {
+    let operation = operation_path(position);
+    if let Some(problem) = outcome.and_then(problem_of) {
+        return problem
+            .with_extension("operation", operation)
+            .into_response(call.request_id());
+    }
+    if let Some(Outcome::GiftCode(code)) = outcome {
+        let request_id = call.request_id();
+        return json(
             StatusCode::OK,
             &Claimed {
-                gift_code: &code,
-                request_id: call.request_id(),
+                gift_code: code,
+                request_id,
             },
-        ),
-        Some(outcome) if problem_of(&outcome).is_some() => problem_of(&outcome)
-            .expect("checked in the guard")
-            .with_extension("operation", operation_path(position))
-            .into_response(call.request_id()),
-        _ => {
-            let operation = operation_path(position);
-            let receipt = Receipt {
-                message: "Gift code claim queued",
-                status: "queued",
-                operation,
-            };
-            let mut response = json(StatusCode::ACCEPTED, &receipt);
-            receipt_headers(response.headers_mut(), position, None);
-            response
-        }
+        );
     }
+    let receipt = Receipt {
+        message: "Gift code claim queued",
+        status: "queued",
+        operation,
+    };
+    let mut response = json(StatusCode::ACCEPTED, &receipt);
+    receipt_headers(response.headers_mut(), position, None);
+    response
 }
 
 /// `GIFT-XXXX-XXXX-XXXX-XXXX`
