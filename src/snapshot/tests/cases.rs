@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::*;
-use crate::snapshot::chunk::PAGE_ITEMS_MAX;
+use crate::snapshot::chunk::{CHAPTER_PAGES_MAX, CHAPTER_PAGES_MIN, PAGE_ITEMS_MAX};
 use crate::snapshot::encode::Encoder;
 
 #[test]
@@ -48,10 +48,12 @@ fn many_small_changes_keep_chapters_within_bounds() {
         let chapters = snapshot.list.chapters();
         let lens: Vec<usize> = chapters.iter().map(|one| one.pages().len()).collect();
         assert!(
-            lens[1..].iter().all(|len| (64..=256).contains(len)),
+            lens[1..]
+                .iter()
+                .all(|len| (CHAPTER_PAGES_MIN..=CHAPTER_PAGES_MAX).contains(len)),
             "{lens:?}"
         );
-        assert!(lens[0] <= 256, "{lens:?}");
+        assert!(lens[0] <= CHAPTER_PAGES_MAX, "{lens:?}");
     }
     encode(&snapshot);
     check_same(&snapshot, &model.build());
@@ -134,6 +136,18 @@ fn a_reader_sees_what_was_published_and_keeps_what_it_pinned() {
     assert_eq!(old.len(), 1_000);
     assert_eq!(reader.current().len(), 999);
     assert!(reader.current().find(Uuid::from_u128(5)).is_none());
+}
+
+#[test]
+fn only_prefixes_of_moderate_length_are_wanted() {
+    let snapshot = many(25_000).build();
+    let second = snapshot.last_key(&snapshot.first(2)).unwrap();
+    snapshot.want(&snapshot.all(), Coding::Brotli);
+    snapshot.want(&snapshot.after(second, 10), Coding::Brotli);
+    snapshot.want(&snapshot.first(10), Coding::Gzip);
+    assert!(!snapshot.make_one_coded());
+    snapshot.want(&snapshot.first(10), Coding::Brotli);
+    assert!(snapshot.make_one_coded());
 }
 
 #[test]

@@ -72,16 +72,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn any_history_gives_what_a_rebuild_gives(history in any_history(300)) {
-        let ids: Vec<Uuid> = (0..300).map(Uuid::from_u128).collect();
-        check_history(&ids, history, false);
+    fn any_history_gives_what_a_rebuild_gives(history in any_history(2_000), full: bool) {
+        let ids: Vec<Uuid> = (0..2_000).map(Uuid::from_u128).collect();
+        check_history(&ids, history, full);
     }
 
     #[test]
     fn any_history_of_a_run_without_boundaries_gives_what_a_rebuild_gives(
-        history in any_history(700),
+        history in any_history(2_000),
     ) {
-        check_history(&boundary_free_ids(700), history, true);
+        check_history(&boundary_free_ids(2_000), history, true);
     }
 
     #[test]
