@@ -39,6 +39,31 @@ fn a_write_leaves_all_other_pages_shared() {
 }
 
 #[test]
+fn changes_at_the_edges_of_chapters_give_what_a_rebuild_gives() {
+    let base = many(2_000).build();
+    let new = Uuid::from_u128(1 << 100);
+    for chapter in base.list.chapters() {
+        let Key { id, created_at } = chapter.oldest();
+        let created_at = created_at.as_micros();
+        let next = Uuid::from_u128(id.as_u128() + 1);
+        for writes in [
+            vec![(id, None)],
+            vec![(next, None)],
+            vec![(id, Some(todo(id, -1)))],
+            vec![(id, Some(todo(id, 3_000)))],
+            vec![(new, Some(todo(new, created_at)))],
+            vec![(new, Some(todo(new, created_at - 1)))],
+            vec![(id, None), (new, Some(todo(new, created_at - 1)))],
+        ] {
+            let mut model = many(2_000);
+            let snapshot = base.renew(&[model.apply(writes)]);
+            encode(&snapshot);
+            check_same(&snapshot, &model.build());
+        }
+    }
+}
+
+#[test]
 fn many_small_changes_keep_chapters_within_bounds() {
     let mut model = many(40_000);
     let mut snapshot = model.build();

@@ -155,7 +155,7 @@ fn check(pin: &Pin, slice: Slice, expected: &[Todo]) {
 
 /// Every slice there is of a short list, and some of a long one.
 fn check_slices(pin: &Pin, list: &[Todo]) {
-    let step = list.len() / 40 + 1;
+    let step = list.len() / 25 + 1;
     for limit in (0..list.len() + 3).step_by(step) {
         let to = limit.min(list.len());
         let slice = pin.first(limit);

@@ -21,7 +21,11 @@ fn any_write() -> impl Strategy<Value = Write> {
 }
 
 fn any_history(ids: usize) -> impl Strategy<Value = History> {
-    let batch = proptest::collection::vec((0..ids, any_write()), 0..60);
+    let write = move || (0..ids, any_write());
+    let batch = prop_oneof![
+        proptest::collection::vec(write(), 0..5),
+        proptest::collection::vec(write(), 0..60),
+    ];
     proptest::collection::vec(batch, 1..12)
 }
 
@@ -69,7 +73,7 @@ fn check_history(ids: &[Uuid], history: History, full: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn any_history_gives_what_a_rebuild_gives(history in any_history(2_000), full: bool) {
