@@ -14,8 +14,8 @@ use super::list::{Place, Spans};
 use super::page::Page;
 use super::{Coding, Pin, Slice};
 
-/// A body up to this long is one owned chunk. Copying 16 KiB takes a microsecond, about what a
-/// few more entries of a vectored write cost.
+/// A body this short, or the last of a longer one, is one owned chunk. Copying 16 KiB takes a
+/// microsecond, about what a few more entries of a vectored write cost.
 const COPY_BYTES_MAX: u64 = 16 << 10;
 
 /// The body of `slice` in `coding`; `None` while [`super::Snapshot::body_bytes`] is.

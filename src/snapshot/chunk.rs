@@ -6,8 +6,8 @@
 //!
 //! The second rule starts anew at each boundary, so what a change moves ends at the next boundary
 //! at the latest, and usually at the page's own end. It is there for ids chosen to avoid
-//! boundaries (those of keyed creates can be): pages stay small, though a change at the old end of such a run
-//! re-makes all of it.
+//! boundaries (those of keyed creates can be): pages stay small, though a change at the old end of
+//! such a run re-makes all of it.
 //!
 //! The chunker takes what stays unchanged in whole pages and chapters. A page taken whole stays
 //! open as it is: only when an item follows that doesn't begin a page is it taken apart.
@@ -15,15 +15,9 @@
 use std::mem;
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use super::list::{Chapter, List};
 use super::page::{Page, Piece};
-use crate::domain::Hash128;
 
-/// An id whose hash has none of these bits is a boundary: one in 64. With todos of 230 bytes a
-/// page then is about 15 kB: deflated in 0.1 ms, and copied in a few microseconds for a change.
-const BOUNDARY_MASK: u128 = 63;
 /// Items of a page, at most; the next one begins a page. Four times the average, so it is reached
 /// by one run in fifty.
 pub(super) const PAGE_ITEMS_MAX: usize = 256;
@@ -34,14 +28,11 @@ pub(super) const PAGE_BYTES_MAX: usize = u16::MAX as usize;
 
 /// Pages of a chapter, at most. A change re-makes a chapter, a list has as many chapters as it
 /// has pages in 128 to 256: both stay in the low microseconds up to millions of todos.
-const CHAPTER_PAGES_MAX: usize = 256;
+/// (Tests have small ones, for lists with many.)
+pub(super) const CHAPTER_PAGES_MAX: usize = if cfg!(test) { 8 } else { 256 };
 /// Pages of a chapter, at least, except for the newest. One that falls below is joined with the
 /// next.
-const CHAPTER_PAGES_MIN: usize = 64;
-
-fn is_boundary(id: Uuid) -> bool {
-    Hash128::of(id.as_bytes()).0 & BOUNDARY_MASK == 0
-}
+pub(super) const CHAPTER_PAGES_MIN: usize = CHAPTER_PAGES_MAX / 4;
 
 /// Takes items, pages and chapters from oldest to newest and makes a list of them.
 #[derive(Default)]
@@ -64,7 +55,7 @@ enum Open {
 
 impl Chunker {
     pub fn item(&mut self, piece: Piece) {
-        if self.begins_page(piece.id(), piece.text_bytes()) {
+        if self.begins_page(piece.text_bytes(), piece.is_boundary()) {
             self.close();
         }
         let (pieces, bytes) = self.open.pieces();
@@ -102,16 +93,17 @@ impl Chunker {
     /// Whether a page begins with the oldest item of `page`.
     fn begins_with(&self, page: &Page) -> bool {
         let last = page.len() - 1;
-        self.begins_page(page.oldest().id, page.text_range(last..last + 1).len())
+        let text_bytes = page.text_range(last..page.len()).len();
+        self.begins_page(text_bytes, page.is_at_boundary())
     }
 
-    fn begins_page(&self, id: Uuid, text_bytes: usize) -> bool {
+    fn begins_page(&self, text_bytes: usize, is_boundary: bool) -> bool {
         let (items, bytes) = match &self.open {
             Open::Nothing => return true,
             Open::Whole(page) => (page.len(), page.text().len()),
             Open::Pieces { pieces, bytes } => (pieces.len(), *bytes),
         };
-        items >= PAGE_ITEMS_MAX || bytes + text_bytes > PAGE_BYTES_MAX || is_boundary(id)
+        is_boundary || items >= PAGE_ITEMS_MAX || bytes + text_bytes > PAGE_BYTES_MAX
     }
 
     fn close(&mut self) {
@@ -192,6 +184,8 @@ impl Binder {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::snapshot::page::Written;
     use crate::snapshot::tests::{boundary_free_ids, todo};

@@ -1,14 +1,14 @@
 //! What readers are served: an immutable version of the list, as bytes.
 //!
 //! # Reading order
-//! 1. [`page`]: neighbouring items, serialised; [`list`]: all pages, searched by index and key.
-//! 2. [`chunk`]: where pages begin, by content; [`renew`]: the next list from this one and what
-//!    changed; [`build`]: the first one.
+//! 1. `page`: neighbouring items, serialised; `list`: all pages, searched by index and key.
+//! 2. `chunk`: where pages begin, by content; `renew`: the next list from this one and what
+//!    changed; `build`: the first one.
 //! 3. [`Snapshot`], here: a list with positions, hints by id and encodings. Every list read is a
 //!    [`Slice`] of it.
-//! 4. [`gzip`] with [`crc`], [`coded`]: the encodings; [`body`]: a slice in a coding as the chunks
+//! 4. `gzip` with `crc`, `coded`: the encodings; `body`: a slice in a coding as the chunks
 //!    that are sent.
-//! 5. [`publish`]: from which snapshot readers read; [`encode`]: the thread that makes encodings;
+//! 5. `publish`: from which snapshot readers read; `encode`: the thread that makes encodings;
 //!    [`refresh`]: the task that follows the feed.
 //!
 //! A snapshot is complete as identity when it is published; encodings follow, each made once and

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::*;
-use crate::snapshot::chunk::PAGE_ITEMS_MAX;
+use crate::snapshot::chunk::{CHAPTER_PAGES_MAX, CHAPTER_PAGES_MIN, PAGE_ITEMS_MAX};
 use crate::snapshot::encode::Encoder;
 
 #[test]
@@ -39,6 +39,31 @@ fn a_write_leaves_all_other_pages_shared() {
 }
 
 #[test]
+fn changes_at_the_edges_of_chapters_give_what_a_rebuild_gives() {
+    let base = many(2_000).build();
+    let new = Uuid::from_u128(1 << 100);
+    for chapter in base.list.chapters() {
+        let Key { id, created_at } = chapter.oldest();
+        let created_at = created_at.as_micros();
+        let next = Uuid::from_u128(id.as_u128() + 1);
+        for writes in [
+            vec![(id, None)],
+            vec![(next, None)],
+            vec![(id, Some(todo(id, -1)))],
+            vec![(id, Some(todo(id, 3_000)))],
+            vec![(new, Some(todo(new, created_at)))],
+            vec![(new, Some(todo(new, created_at - 1)))],
+            vec![(id, None), (new, Some(todo(new, created_at - 1)))],
+        ] {
+            let mut model = many(2_000);
+            let snapshot = base.renew(&[model.apply(writes)]);
+            encode(&snapshot);
+            check_same(&snapshot, &model.build());
+        }
+    }
+}
+
+#[test]
 fn many_small_changes_keep_chapters_within_bounds() {
     let mut model = many(40_000);
     let mut snapshot = model.build();
@@ -48,10 +73,12 @@ fn many_small_changes_keep_chapters_within_bounds() {
         let chapters = snapshot.list.chapters();
         let lens: Vec<usize> = chapters.iter().map(|one| one.pages().len()).collect();
         assert!(
-            lens[1..].iter().all(|len| (64..=256).contains(len)),
+            lens[1..]
+                .iter()
+                .all(|len| (CHAPTER_PAGES_MIN..=CHAPTER_PAGES_MAX).contains(len)),
             "{lens:?}"
         );
-        assert!(lens[0] <= 256, "{lens:?}");
+        assert!(lens[0] <= CHAPTER_PAGES_MAX, "{lens:?}");
     }
     encode(&snapshot);
     check_same(&snapshot, &model.build());
@@ -134,6 +161,18 @@ fn a_reader_sees_what_was_published_and_keeps_what_it_pinned() {
     assert_eq!(old.len(), 1_000);
     assert_eq!(reader.current().len(), 999);
     assert!(reader.current().find(Uuid::from_u128(5)).is_none());
+}
+
+#[test]
+fn only_prefixes_of_moderate_length_are_wanted() {
+    let snapshot = many(25_000).build();
+    let second = snapshot.last_key(&snapshot.first(2)).unwrap();
+    snapshot.want(&snapshot.all(), Coding::Brotli);
+    snapshot.want(&snapshot.after(second, 10), Coding::Brotli);
+    snapshot.want(&snapshot.first(10), Coding::Gzip);
+    assert!(!snapshot.make_one_coded());
+    snapshot.want(&snapshot.first(10), Coding::Brotli);
+    assert!(snapshot.make_one_coded());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::encode::deflate;
 use super::gzip::Deflater;
-use super::page::Page;
+use super::page::{Page, is_boundary};
 use super::*;
 use crate::domain::{Change, Range, Timestamp, Todo};
 
@@ -30,8 +30,7 @@ pub(super) fn todo(id: Uuid, created_at: i64) -> Todo {
 
 pub(super) fn boundary_free_ids(count: usize) -> Vec<Uuid> {
     let ids = (0..).map(Uuid::from_u128);
-    let free = |id: &Uuid| Hash128::of(id.as_bytes()).0 & 63 != 0;
-    ids.filter(free).take(count).collect()
+    ids.filter(|id| !is_boundary(*id)).take(count).collect()
 }
 
 pub(super) fn created(todo: Todo) -> Change {
@@ -156,7 +155,7 @@ fn check(pin: &Pin, slice: Slice, expected: &[Todo]) {
 
 /// Every slice there is of a short list, and some of a long one.
 fn check_slices(pin: &Pin, list: &[Todo]) {
-    let step = list.len() / 40 + 1;
+    let step = list.len() / 25 + 1;
     for limit in (0..list.len() + 3).step_by(step) {
         let to = limit.min(list.len());
         let slice = pin.first(limit);
