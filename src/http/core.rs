@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
 use tracing::warn;
 
+use super::answer::Answers;
 use super::sweep::Connections;
 use super::{Shared, connection, listener};
 use crate::metrics::CoreMetrics;
@@ -30,6 +31,7 @@ pub struct Core {
     pub surface: Surface,
     pub metrics: Arc<CoreMetrics>,
     pub(super) connections: Rc<Connections>,
+    pub(super) answers: Answers,
     reader: RefCell<Reader>,
     /// Told whenever a connection has closed.
     closed: Notify,
@@ -45,6 +47,7 @@ impl Core {
             surface,
             metrics,
             connections,
+            answers: Answers::default(),
             reader,
             closed: Notify::new(),
         }
@@ -68,7 +71,11 @@ async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
     let sweep = spawn_local({
         let core = Rc::clone(&core);
         // An idle core lets go of an old snapshot, too.
-        async move { core.connections.sweep(|| drop(core.snapshot())).await }
+        async move {
+            core.connections
+                .sweep(|| core.answers.forget_old(&core.snapshot()))
+                .await
+        }
     });
     let stage = core.shared.stage.clone();
     let accept = async {

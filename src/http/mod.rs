@@ -1,10 +1,11 @@
 //! The HTTP side: sockets, connections, requests and their answers.
 //!
 //! Reading order: `listener` accepts, `connection` runs hyper over `socket` under the deadlines of
-//! `sweep`, `service` takes each request through `router` to a handler (`todos`, `writes`,
-//! `gifts`, `operations`, `ops`) and completes its `response`. `core` is what one serving core
+//! `sweep`, `service` takes each request through `router` to a handler (`todos` with `answer`,
+//! `writes`, `gifts`, `operations`, `ops`) and completes its `response`. `core` is what one serving core
 //! has; nothing of it is shared with another core but what [`Shared`] holds.
 
+mod answer;
 pub mod auth;
 mod body;
 mod conditional;

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use hyper::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderValue, LINK, VARY,
-};
+use hyper::header::{CACHE_CONTROL, ETAG};
 use hyper::{Response, StatusCode};
 
-use super::conditional::{Accepts, ListTag, client_has, item_tag};
+use super::answer::Answer;
+use super::conditional::{client_has, item_tag};
+use super::core::Core;
 use super::headers;
 use super::openapi;
 use super::query::{Cursor, ListQuery, todo_id};
 use super::response::{Body, JSON, Problem, empty, header, with};
 use super::service::Call;
 use super::submit::{self, Awaited};
-use crate::snapshot::{self, Coding, Pin, Slice};
+use crate::snapshot::{Pin, Slice};
 
 /// How long a read waits for the position of its `Consistency-Token`.
 const TOKEN_WAIT: Duration = Duration::from_secs(2);
@@ -41,36 +41,23 @@ const TOKEN_WAIT: Duration = Duration::from_secs(2);
 pub async fn list(call: &Call) -> Result<Response<Body>, Problem> {
     let query = ListQuery::of(call.parts.uri.query().unwrap_or(""))?;
     let snapshot = snapshot_with_token(call).await?;
-    let slice = slice(&snapshot, query)?;
-    let coding = choose(call, &snapshot, slice);
-    let tag = ListTag {
-        sum: snapshot.tag(&slice),
-        items: slice.to - slice.from,
-        coding,
+    let Core {
+        answers, shared, ..
+    } = &*call.core;
+    let answer = match query.after {
+        None => answers.plain(snapshot, query.limit, call.headers(), &shared.published),
+        Some(cursor) => {
+            let slice = after(&snapshot, cursor, query.limit.unwrap_or(usize::MAX))?;
+            Answer::negotiated(
+                &snapshot,
+                slice,
+                query.limit,
+                call.headers(),
+                &shared.published,
+            )
+        }
     };
-    let mut response = if client_has(call.headers(), tag) {
-        empty(StatusCode::NOT_MODIFIED)
-    } else {
-        // What `choose` found ready stays ready: a coding is never taken from a snapshot.
-        let body = snapshot::body(&snapshot, slice, coding).expect("the coding is ready");
-        with(StatusCode::OK, JSON, Body::List(body))
-    };
-    let headers = response.headers_mut();
-    headers.insert(ETAG, header(&tag.to_string()));
-    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    headers.insert(
-        CACHE_CONTROL,
-        call.core.shared.options.cache_control.clone(),
-    );
-    if let Some(name) = coding_name(coding).filter(|_| response.status() == StatusCode::OK) {
-        response
-            .headers_mut()
-            .insert(CONTENT_ENCODING, HeaderValue::from_static(name));
-    }
-    if let Some(link) = next_link(&snapshot, slice, query) {
-        response.headers_mut().insert(LINK, link);
-    }
-    Ok(response)
+    Ok(answer.response(call.headers(), &shared.options.cache_control))
 }
 
 /// Read one todo
@@ -95,14 +82,14 @@ pub async fn get(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
     let snapshot = snapshot_with_token(call).await?;
     let item = todo_id(id).and_then(|id| snapshot.find(id));
     let item = item.ok_or_else(|| Problem::not_found("there is no such todo"))?;
-    let tag = item_tag(item.tag);
+    let tag = header(&item_tag(item.tag));
     let mut response = if client_has(call.headers(), &tag) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
         with(StatusCode::OK, JSON, item.json.to_vec())
     };
     let headers = response.headers_mut();
-    headers.insert(ETAG, header(&tag));
+    headers.insert(ETAG, tag);
     headers.insert(
         CACHE_CONTROL,
         call.core.shared.options.cache_control.clone(),
@@ -131,11 +118,7 @@ async fn snapshot_with_token(call: &Call) -> Result<Pin, Problem> {
     }
 }
 
-fn slice(snapshot: &Pin, query: ListQuery<'_>) -> Result<Slice, Problem> {
-    let limit = query.limit.unwrap_or(usize::MAX);
-    let Some(cursor) = query.after else {
-        return Ok(snapshot.first(limit));
-    };
+fn after(snapshot: &Pin, cursor: &str, limit: usize) -> Result<Slice, Problem> {
     let key = match Cursor::parse(cursor) {
         Some(Cursor::Key(key)) => key,
         Some(Cursor::Todo(id)) => match snapshot.find(id) {
@@ -149,42 +132,6 @@ fn slice(snapshot: &Pin, query: ListQuery<'_>) -> Result<Slice, Problem> {
         }
     };
     Ok(snapshot.after(key, limit))
-}
-
-/// The coding that the client likes best of those that are ready. Better ones that could be made
-/// are asked for.
-fn choose(call: &Call, snapshot: &Pin, slice: Slice) -> Coding {
-    if !call.headers().contains_key(ACCEPT_ENCODING) {
-        return Coding::Identity;
-    }
-    for coding in Accepts::of(call.headers()).in_order() {
-        if snapshot.body_bytes(&slice, coding).is_some() {
-            return coding;
-        }
-        call.core.shared.published.want(slice, coding);
-    }
-    Coding::Identity
-}
-
-fn coding_name(coding: Coding) -> Option<&'static str> {
-    match coding {
-        Coding::Identity => None,
-        Coding::Gzip => Some("gzip"),
-        Coding::Brotli => Some("br"),
-        Coding::Zstd => Some("zstd"),
-    }
-}
-
-/// `Link` to what comes next, while there is more.
-fn next_link(snapshot: &Pin, slice: Slice, query: ListQuery<'_>) -> Option<HeaderValue> {
-    let limit = query.limit?;
-    let last = snapshot
-        .last_key(&slice)
-        .filter(|_| snapshot.has_more(&slice))?;
-    let cursor = Cursor::text(last);
-    Some(header(&format!(
-        "</todos?limit={limit}&after={cursor}>; rel=\"next\""
-    )))
 }
 
 /// The present representation of a todo, for a write that was waited for.

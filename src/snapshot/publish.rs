@@ -112,6 +112,12 @@ impl Pin {
     pub(super) fn new(snapshot: Arc<Snapshot>) -> Self {
         Self(Rc::new(snapshot))
     }
+
+    /// Whether both hold the same version.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Deref for Pin {
