@@ -1,0 +1,91 @@
+# Every verb of the project. `make` lists them.
+
+# The README and the server's own hints name target/release, so that is where everything is built.
+export CARGO_TARGET_DIR := target
+MILLPOND := target/release/millpond
+
+CLIPPY := cargo clippy --locked --all-targets -- -D warnings
+HERE = command -v $(1) >/dev/null 2>&1
+SKIPPED = echo "lint: $(1) is not installed: $(2)" >&2
+TO_COME = @echo "make $@: to come; $(1)" >&2; exit 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint lint-rust lint-deps lint-shell fmt doc seed token hooks no-user clean \
+	bench bench-quick flamegraph up down run-fleet
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Build and serve on port 8080; data in ./data, settings from the environment and .env
+	@$(MILLPOND)
+
+build: ## Build both binaries, in release mode, into target/release
+	@cargo build --locked --release --bins
+
+# Documentation tests first: what counts, and the lines that sum it up, come last.
+test: ## Run every test (needs bash and curl as well, for the README's first minute)
+	cargo test --locked --doc
+	cargo test --locked --no-fail-fast --tests
+
+lint: lint-rust lint-deps lint-shell ## Check formatting, clippy, dependencies and shell scripts
+
+lint-rust:
+	@if cargo fmt --version >/dev/null 2>&1; then set -x; cargo fmt --check; \
+	else $(call SKIPPED,rustfmt,formatting is not checked (rustup component add rustfmt)); fi
+	@if cargo clippy --version >/dev/null 2>&1; then set -x; $(CLIPPY); \
+	else $(call SKIPPED,clippy,the code is not linted (rustup component add clippy)); fi
+
+# The advisories are fetched from the network, and only they: where that cannot be had, the rest
+# is checked all the same.
+lint-deps:
+	@if ! $(call HERE,cargo-deny); then \
+		$(call SKIPPED,cargo-deny,licences and advisories are not checked); \
+	else \
+		(set -x; cargo deny --locked check --hide-inclusion-graph bans licenses sources) || exit 1; \
+		if cargo deny --locked fetch db >/dev/null 2>&1; then \
+			set -x; cargo deny --locked check --disable-fetch advisories; \
+		else echo 'lint: the advisory database cannot be fetched: advisories are not checked' >&2; fi; \
+	fi
+
+lint-shell:
+	@if $(call HERE,shellcheck); then set -x; shellcheck .ci/run .githooks/*; \
+	else $(call SKIPPED,shellcheck,shell scripts are not checked); fi
+
+fmt: ## Format the code
+	cargo fmt
+
+doc: ## Build the code's documentation; a broken link is an error
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+
+seed: build ## Create todos to try things with: make seed TODOS=10000
+	@$(MILLPOND) seed --todos "$${TODOS:-10000}"
+
+token: $(if $(SUB),build,no-user) ## Print a bearer token: make token SUB=alice
+	@$(MILLPOND) token --sub "$$SUB"
+
+no-user:
+	@echo 'make token: name a user, as in make token SUB=alice' >&2; exit 1
+
+hooks: ## Have git check format and lints before a commit, and tests before a push
+	git config core.hooksPath .githooks
+
+clean: ## Remove what was built; data stays
+	cargo clean
+
+bench: ## (to come) Measure, with the machine and the raw data kept
+	$(call TO_COME,this version has no bench)
+
+bench-quick: ## (to come) The same in short
+	$(call TO_COME,this version has no bench)
+
+flamegraph: ## (to come) Draw where the time goes
+	$(call TO_COME,this version has no bench to profile)
+
+up: ## (to come) Start a fleet and what it needs in containers
+	$(call TO_COME,this version serves alone: make run)
+
+down: ## (to come) Stop that fleet
+	$(call TO_COME,this version serves alone)
+
+run-fleet: ## (to come) Start a fleet without containers
+	$(call TO_COME,this version serves alone: make run)
