@@ -41,7 +41,11 @@ fn walking_the_links_meets_every_todo_once() {
     let all = anyone.todos();
     assert_eq!(all.len(), 100);
     for limit in [1, 3, 7, 33, 50, 99, 100, 101] {
-        assert_eq!(walk(&mut anyone, &format!("/todos?limit={limit}")), all, "{limit}");
+        assert_eq!(
+            walk(&mut anyone, &format!("/todos?limit={limit}")),
+            all,
+            "{limit}"
+        );
     }
 }
 
@@ -56,7 +60,9 @@ fn a_cursor_holds_its_place_when_todos_before_it_are_deleted() {
     let (first, then) = page(&mut alice, "/todos?limit=4");
     // The one that the cursor was made of goes too.
     for todo in &first {
-        alice.ask(&delete(&format!("/todos/{}", id(todo))).waiting()).expect(204);
+        alice
+            .ask(&delete(&format!("/todos/{}", id(todo))).waiting())
+            .expect(204);
     }
     assert_eq!(walk(&mut alice, &then.unwrap()), all[4..]);
 }
@@ -91,7 +97,9 @@ fn the_id_of_a_living_todo_is_a_cursor_and_that_of_a_dead_one_is_not() {
     let last = format!("/todos?limit=2&after={}", id(&all[4]));
     assert_eq!(page(&mut alice, &last), (vec![], None));
 
-    alice.ask(&delete(&format!("/todos/{}", id(&all[1]))).waiting()).expect(204);
+    alice
+        .ask(&delete(&format!("/todos/{}", id(&all[1]))).waiting())
+        .expect(204);
     alice.ask(&get(&after)).problem(404);
 }
 
@@ -101,12 +109,24 @@ fn an_unknown_cursor_is_404_and_a_malformed_one_400() {
     let mut anyone = server.anyone();
     let unknown = format!("/todos?limit=1&after={}", Uuid::now_v7());
     anyone.ask(&get(&unknown)).problem(404);
-    for malformed in ["", "x", "%00", "1234", "%ff%fe", "../..", "'%20OR%201=1", "-", "1-2"] {
+    for malformed in [
+        "",
+        "x",
+        "%00",
+        "1234",
+        "%ff%fe",
+        "../..",
+        "'%20OR%201=1",
+        "-",
+        "1-2",
+    ] {
         let response = anyone.ask(&get(&format!("/todos?limit=1&after={malformed}")));
         response.problem_about(400, "after");
     }
     let long = "a".repeat(5_000);
-    anyone.ask(&get(&format!("/todos?limit=1&after={long}"))).problem(400);
+    anyone
+        .ask(&get(&format!("/todos?limit=1&after={long}")))
+        .problem(400);
     let twice = format!("/todos?limit=1&after={0}&after={0}", Uuid::now_v7());
     anyone.ask(&get(&twice)).problem(400);
 }

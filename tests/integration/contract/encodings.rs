@@ -16,7 +16,11 @@ fn decoded(response: &Response) -> Vec<u8> {
             let mut decoder = flate2::read::GzDecoder::new(body);
             decoder.read_to_end(&mut plain).unwrap();
             let rest = decoder.into_inner();
-            assert!(rest.is_empty(), "{} bytes after the gzip member", rest.len());
+            assert!(
+                rest.is_empty(),
+                "{} bytes after the gzip member",
+                rest.len()
+            );
         }
         Some("br") => {
             let mut body = body;
@@ -29,7 +33,9 @@ fn decoded(response: &Response) -> Vec<u8> {
 }
 
 fn coded(client: &mut Client, target: &str, accept: &str) -> Response {
-    let response = client.ask(&get(target).with("Accept-Encoding", accept)).expect(200);
+    let response = client
+        .ask(&get(target).with("Accept-Encoding", accept))
+        .expect(200);
     assert!(response.lists("Vary", "Accept-Encoding"));
     response
 }
@@ -52,12 +58,20 @@ fn with_todos(todos: usize) -> Server {
 fn each_coding_holds_what_identity_holds() {
     let server = with_todos(500);
     let mut anyone = server.anyone();
-    for target in ["/todos", "/todos?limit=1", "/todos?limit=77", "/todos?limit=499"] {
+    for target in [
+        "/todos",
+        "/todos?limit=1",
+        "/todos?limit=77",
+        "/todos?limit=499",
+    ] {
         let plain = anyone.ask(&get(target)).expect(200);
         assert_eq!(plain.header("Content-Encoding"), None);
         let gzip = eventually_coded(&mut anyone, target, "gzip", "gzip");
         assert!(decoded(&gzip) == plain.body, "{target}");
-        assert!(gzip.body.len() < plain.body.len() || target.ends_with("=1"), "{target}");
+        assert!(
+            gzip.body.len() < plain.body.len() || target.ends_with("=1"),
+            "{target}"
+        );
     }
 }
 
@@ -87,14 +101,22 @@ fn a_coding_follows_every_write() {
 fn each_coding_has_a_tag_of_its_own() {
     let server = with_todos(50);
     let mut anyone = server.anyone();
-    let plain = anyone.ask(&get("/todos")).expect(200).must("ETag").to_owned();
+    let plain = anyone
+        .ask(&get("/todos"))
+        .expect(200)
+        .must("ETag")
+        .to_owned();
     let gzip = eventually_coded(&mut anyone, "/todos", "gzip", "gzip");
     let tag = gzip.must("ETag").to_owned();
     assert_ne!(tag, plain);
-    let again = get("/todos").with("Accept-Encoding", "gzip").with("If-None-Match", &tag);
+    let again = get("/todos")
+        .with("Accept-Encoding", "gzip")
+        .with("If-None-Match", &tag);
     let response = anyone.ask(&again).expect(304);
     assert_eq!(response.must("ETag"), tag);
-    let headers = anyone.ask(&head("/todos").with("Accept-Encoding", "gzip")).expect(200);
+    let headers = anyone
+        .ask(&head("/todos").with("Accept-Encoding", "gzip"))
+        .expect(200);
     assert_eq!(headers.must("Content-Encoding"), "gzip");
     assert_eq!(headers.must("Content-Length"), gzip.body.len().to_string());
 }
@@ -167,10 +189,15 @@ fn a_single_todo_is_never_coded_so_that_its_tag_serves_if_match() {
     let server = Server::shared();
     let mut alice = server.user("never coded");
     let draft = json!({ "title": "t", "description": "aaaa ".repeat(1_000) });
-    let todo = alice.ask(&post("/todos", &draft).waiting()).expect(201).json();
+    let todo = alice
+        .ask(&post("/todos", &draft).waiting())
+        .expect(201)
+        .json();
     let target = format!("/todos/{}", id(&todo));
     let plain = alice.ask(&get(&target)).expect(200);
-    let asked = alice.ask(&get(&target).with("Accept-Encoding", "gzip, br, zstd")).expect(200);
+    let asked = alice
+        .ask(&get(&target).with("Accept-Encoding", "gzip, br, zstd"))
+        .expect(200);
     assert_eq!(asked.header("Content-Encoding"), None);
     assert_eq!(asked.must("ETag"), plain.must("ETag"));
 }

@@ -32,9 +32,15 @@ fn a_limit_gives_the_first_of_the_list() {
     }
     let all = alice.todos();
     for limit in [1, 2, 4, 5, 6, 1_000_000] {
-        let response = alice.ask(&get(&format!("/todos?limit={limit}"))).expect(200);
+        let response = alice
+            .ask(&get(&format!("/todos?limit={limit}")))
+            .expect(200);
         assert_eq!(response.list(), all[..all.len().min(limit)]);
-        assert_eq!(response.header("Link").is_some(), limit < all.len(), "{limit}");
+        assert_eq!(
+            response.header("Link").is_some(),
+            limit < all.len(),
+            "{limit}"
+        );
     }
 }
 
@@ -43,7 +49,9 @@ fn a_todo_is_read_alone_as_it_stands_in_the_list() {
     let server = Server::shared();
     let mut alice = server.user("reads");
     let created = alice.create("alone");
-    let read = alice.ask(&get(&format!("/todos/{}", id(&created)))).expect(200);
+    let read = alice
+        .ask(&get(&format!("/todos/{}", id(&created))))
+        .expect(200);
     assert_eq!(read.must("Content-Type"), "application/json");
     assert_eq!(read.json(), created);
     let listed = alice.todos();
@@ -55,8 +63,16 @@ fn a_todo_has_the_members_of_the_contract_in_its_formats() {
     let server = Server::shared();
     let mut alice = server.user("formats");
     let draft = json!({ "title": "  trimmed \t", "description": " kept as it is " });
-    let todo = alice.ask(&post("/todos", &draft).waiting()).expect(201).json();
-    let names: Vec<&str> = todo.as_object().unwrap().keys().map(String::as_str).collect();
+    let todo = alice
+        .ask(&post("/todos", &draft).waiting())
+        .expect(201)
+        .json();
+    let names: Vec<&str> = todo
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     let mut expected = [
         "id",
         "title",
@@ -82,10 +98,13 @@ fn is_time(value: &Value) -> bool {
     let text = value.as_str().unwrap();
     let pattern = "dddd-dd-ddTdd:dd:dd.ddddddZ";
     text.len() == pattern.len()
-        && text.chars().zip(pattern.chars()).all(|(char, like)| match like {
-            'd' => char.is_ascii_digit(),
-            other => char == other,
-        })
+        && text
+            .chars()
+            .zip(pattern.chars())
+            .all(|(char, like)| match like {
+                'd' => char.is_ascii_digit(),
+                other => char == other,
+            })
 }
 
 #[test]

@@ -5,7 +5,10 @@ use crate::harness::{Client, Launch, Request, Response, Server, delete, get, hea
 fn tag(client: &mut Client, target: &str) -> String {
     let response = client.ask(&get(target)).expect(200);
     let tag = response.must("ETag").to_owned();
-    assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 2, "{tag} is not strong");
+    assert!(
+        tag.starts_with('"') && tag.ends_with('"') && tag.len() > 2,
+        "{tag} is not strong"
+    );
     tag
 }
 
@@ -84,7 +87,9 @@ fn a_tag_changes_with_its_representation_and_only_then() {
     let (all, two) = (tag(&mut alice, "/todos"), tag(&mut alice, "/todos?limit=2"));
     assert_ne!(all, two);
     let oldest = alice.todos().pop().unwrap();
-    alice.ask(&delete(&format!("/todos/{}", id(&oldest))).waiting()).expect(204);
+    alice
+        .ask(&delete(&format!("/todos/{}", id(&oldest))).waiting())
+        .expect(204);
     assert_ne!(tag(&mut alice, "/todos"), all);
     assert_eq!(tag(&mut alice, "/todos?limit=2"), two);
 }
@@ -110,7 +115,10 @@ fn lists_and_todos_are_cacheable_by_revalidation() {
         let response = anyone.ask(&get(target)).expect(200);
         assert_eq!(response.must("Cache-Control"), "no-cache", "{target}");
         let is_list = !target.starts_with("/todos/");
-        assert!(!is_list || response.lists("Vary", "Accept-Encoding"), "{target}");
+        assert!(
+            !is_list || response.lists("Vary", "Accept-Encoding"),
+            "{target}"
+        );
     }
 }
 
@@ -119,13 +127,22 @@ fn lasting(response: &Response) -> Vec<(String, String)> {
     let passing = ["date", "x-request-id"];
     let headers = response.headers.iter().cloned();
     let lower = headers.map(|(name, value)| (name.to_lowercase(), value));
-    lower.filter(|(name, _)| !passing.contains(&name.as_str())).collect()
+    lower
+        .filter(|(name, _)| !passing.contains(&name.as_str()))
+        .collect()
 }
 
 #[test]
 fn head_says_what_get_says() {
     let (server, mut targets) = cacheable();
-    for target in ["/", "/health", "/livez", "/ready", "/readyz", "/openapi.json"] {
+    for target in [
+        "/",
+        "/health",
+        "/livez",
+        "/ready",
+        "/readyz",
+        "/openapi.json",
+    ] {
         targets.push(target.to_owned());
     }
     targets.push("/todos?limit=0".to_owned());
@@ -137,6 +154,10 @@ fn head_says_what_get_says() {
         let head = anyone.ask(&request_for("HEAD"));
         assert_eq!(head.status, got.status, "{target}");
         assert_eq!(lasting(&head), lasting(&got), "{target}");
-        assert_eq!(head.must("Content-Length"), got.body.len().to_string(), "{target}");
+        assert_eq!(
+            head.must("Content-Length"),
+            got.body.len().to_string(),
+            "{target}"
+        );
     }
 }

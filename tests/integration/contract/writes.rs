@@ -16,10 +16,16 @@ fn accepted(response: &Response, message: &str) -> Value {
     assert_eq!(body["status"], "queued");
     let position = response.must("Consistency-Token");
     let (partition, offset) = position.split_once('-').unwrap();
-    assert!(partition.parse::<u16>().is_ok() && offset.parse::<u64>().is_ok(), "{position}");
+    assert!(
+        partition.parse::<u16>().is_ok() && offset.parse::<u64>().is_ok(),
+        "{position}"
+    );
     assert_eq!(body["operation"], format!("/operations/{position}"));
     assert_eq!(response.must("Location"), format!("/operations/{position}"));
-    assert_eq!(response.must("Content-Location"), format!("/todos/{}", id(&body)));
+    assert_eq!(
+        response.must("Content-Location"),
+        format!("/todos/{}", id(&body))
+    );
     body
 }
 
@@ -32,15 +38,24 @@ fn each_write_is_accepted_as_the_contract_says_and_read_back_by_its_token() {
     assert_eq!(Uuid::parse_str(id(&body)).unwrap().get_version_num(), 7);
     let path = format!("/todos/{}", id(&body));
     let read = |of: &Response| get(&path).with("Consistency-Token", of.must("Consistency-Token"));
-    assert_eq!(alice.ask(&read(&response)).expect(200).json()["title"], "made");
+    assert_eq!(
+        alice.ask(&read(&response)).expect(200).json()["title"],
+        "made"
+    );
 
     let draft = json!({ "title": "changed", "description": "d", "completed": true });
     let response = alice.ask(&put(&path, &draft));
     assert_eq!(accepted(&response, "Todo update queued")["id"], body["id"]);
-    assert_eq!(alice.ask(&read(&response)).expect(200).json()["title"], "changed");
+    assert_eq!(
+        alice.ask(&read(&response)).expect(200).json()["title"],
+        "changed"
+    );
 
     let response = alice.ask(&delete(&path));
-    assert_eq!(accepted(&response, "Todo deletion queued")["id"], body["id"]);
+    assert_eq!(
+        accepted(&response, "Todo deletion queued")["id"],
+        body["id"]
+    );
     alice.ask(&read(&response)).problem(404);
 }
 
@@ -49,11 +64,17 @@ fn a_put_is_a_full_replacement() {
     let server = Server::shared();
     let mut alice = server.user("replacement");
     let draft = json!({ "title": "t", "description": "gone soon" });
-    let todo = alice.ask(&post("/todos", &draft).waiting()).expect(201).json();
+    let todo = alice
+        .ask(&post("/todos", &draft).waiting())
+        .expect(201)
+        .json();
     let path = format!("/todos/{}", id(&todo));
     let done = json!({ "title": "t", "description": "d", "completed": true });
     alice.ask(&put(&path, &done).waiting()).expect(200);
-    let bare = alice.ask(&put(&path, &json!({ "title": "t" })).waiting()).expect(200).json();
+    let bare = alice
+        .ask(&put(&path, &json!({ "title": "t" })).waiting())
+        .expect(200)
+        .json();
     assert_eq!(bare["description"], "");
     assert_eq!(bare["completed"], false);
 }
@@ -64,12 +85,19 @@ fn a_token_makes_lists_include_the_write() {
     let mut alice = server.user("own writes");
     for n in 0..20 {
         let title = format!("own write {n}");
-        let response = alice.ask(&post("/todos", &json!({ "title": title }))).expect(202);
+        let response = alice
+            .ask(&post("/todos", &json!({ "title": title })))
+            .expect(202);
         let token = response.must("Consistency-Token");
         // Through another connection, and so perhaps another core.
-        let list = server.anyone().ask(&get("/todos?limit=1000").with("Consistency-Token", token));
+        let list = server
+            .anyone()
+            .ask(&get("/todos?limit=1000").with("Consistency-Token", token));
         let listed = list.expect(200).list();
-        assert!(listed.iter().any(|todo| todo["title"] == title.as_str()), "{title}");
+        assert!(
+            listed.iter().any(|todo| todo["title"] == title.as_str()),
+            "{title}"
+        );
     }
 }
 
@@ -142,8 +170,12 @@ fn creates_beyond_todos_max_are_507_until_there_is_room() {
     let server = Launch::new().env("TODOS_MAX", "3").start();
     let mut alice = server.user("alice");
     let todos: Vec<Value> = (0..3).map(|n| alice.create(&format!("t{n}"))).collect();
-    alice.ask(&post("/todos", &json!({ "title": "one too many" }))).problem(507);
+    alice
+        .ask(&post("/todos", &json!({ "title": "one too many" })))
+        .problem(507);
     assert_eq!(alice.todos().len(), 3);
-    alice.ask(&delete(&format!("/todos/{}", id(&todos[0]))).waiting()).expect(204);
+    alice
+        .ask(&delete(&format!("/todos/{}", id(&todos[0]))).waiting())
+        .expect(204);
     alice.create("fits again");
 }
