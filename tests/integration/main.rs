@@ -9,4 +9,9 @@
 
 mod harness;
 
+mod bad_input;
 mod contract;
+mod failing_disk;
+mod gift_scenarios;
+mod seeding;
+mod slow_clients;
