@@ -10,8 +10,12 @@
 mod harness;
 
 mod bad_input;
+mod cli;
 mod contract;
+mod crash;
+mod drain;
 mod failing_disk;
 mod gift_scenarios;
+mod model;
 mod seeding;
 mod slow_clients;

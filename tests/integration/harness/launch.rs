@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{env, fmt, fs};
 
 use tempfile::TempDir;
@@ -13,6 +14,9 @@ use super::{Server, token};
 /// The server under test and the other binary.
 pub const MILLPOND: &str = env!("CARGO_BIN_EXE_millpond");
 pub const WORKER: &str = env!("CARGO_BIN_EXE_millpond-worker");
+
+/// The longest that a subcommand takes: a large seed in a build without optimisation.
+const RUN_TIMEOUT: Duration = Duration::from_mins(2);
 
 #[derive(Clone)]
 pub struct Launch {
@@ -111,9 +115,10 @@ impl Launch {
         shell
     }
 
-    /// Runs a subcommand to its end.
+    /// Runs a subcommand to its end; one that goes on instead is killed, and so has no exit code.
     pub fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
+        let mut command = assert_cmd::Command::from_std(self.command(args));
+        command.timeout(RUN_TIMEOUT).output().unwrap()
     }
 
     /// `millpond seed --todos N`, which must succeed.

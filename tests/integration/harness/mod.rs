@@ -20,7 +20,7 @@ pub use client::{Client, id};
 pub use connection::{Connection, Ended, PATIENCE};
 pub use dice::{Dice, dice, number_from_env};
 pub use eventually::eventually;
-pub use launch::{Exited, Launch};
+pub use launch::{Exited, Launch, WORKER};
 pub use request::{Request, delete, get, head, options, post, put};
 pub use response::Response;
 pub use server::Server;
