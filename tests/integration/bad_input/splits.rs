@@ -5,7 +5,7 @@ use std::thread;
 use rand::RngExt;
 use serde_json::json;
 
-use crate::harness::{Connection, Request, Server, dice, get, post};
+use crate::harness::{Connection, Ended, Request, Server, dice, get, post};
 
 /// A create that waits, so that its answer shows that all of it was understood.
 fn create(server: &Server, title: &str) -> Request {
@@ -119,4 +119,22 @@ fn a_client_that_goes_away_in_the_middle_disturbs_nobody() {
             .iter()
             .all(|todo| todo["title"] != "gone in the middle")
     );
+}
+
+#[test]
+fn a_request_that_ends_early_is_closed_without_effect() {
+    let server = Server::shared();
+    let authority = server.address().to_string();
+    let request = create(&server, "ended early").bytes(&authority);
+    for cut in (0..request.len()).step_by(7) {
+        let mut connection = server.connect();
+        connection.send(&request[..cut]).unwrap();
+        connection.finish();
+        if let Ok(response) = connection.response("POST") {
+            response.problem(400);
+        }
+        assert_ne!(connection.end(), Ended::TimedOut, "cut at {cut}");
+    }
+    let todos = server.anyone().todos();
+    assert!(todos.iter().all(|todo| todo["title"] != "ended early"));
 }
