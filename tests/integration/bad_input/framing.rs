@@ -66,8 +66,9 @@ fn malformed_chunks_are_refused_and_close() {
             create(&server)
         );
         let answers = abuse(&server, &request);
+        // 408 for a chunk that promises more than ever comes.
         assert!(
-            matches!(answers.status(), None | Some(400 | 413)),
+            matches!(answers.status(), None | Some(400 | 408 | 413)),
             "{chunks:?}"
         );
         assert!(!answers.in_step, "{chunks:?}");

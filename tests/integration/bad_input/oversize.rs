@@ -138,10 +138,10 @@ fn chunks_beyond_the_limit_are_refused() {
 
 #[test]
 fn the_body_limit_is_configurable() {
-    let server = Launch::new().env("BODY_LIMIT_BYTES", "100").start();
+    let server = Launch::new().env("BODY_LIMIT_BYTES", "2000").start();
     let mut alice = server.user("alice");
-    alice.ask(&create_of(100)).expect(202);
-    alice.ask(&create_of(101)).problem(413);
+    alice.ask(&create_of(2_000)).expect(202);
+    alice.ask(&create_of(2_001)).problem(413);
 }
 
 #[test]

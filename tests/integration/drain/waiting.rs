@@ -39,7 +39,13 @@ fn what_the_kernel_has_accepted_is_served() {
         server.signal("CONT");
         for (connection, request, status) in &mut connections {
             let response = connection.response(request.method).unwrap().expect(*status);
-            assert!(response.closes(), "{response:?}");
+            // A thread may answer before the process has seen its signal; then this connection
+            // is an idle one, with one last answer to come.
+            if !response.closes() {
+                until_it_listens_no_more(&server);
+                let last = connection.ask(&get("/todos?limit=1")).unwrap();
+                assert!(last.expect(200).closes());
+            }
         }
         ends_well(&mut server);
         let written = IN_BACKLOG - IN_BACKLOG.div_ceil(3);
