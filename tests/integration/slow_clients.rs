@@ -191,8 +191,8 @@ fn no_more_connections_than_the_limit_are_served_at_once() {
     for connection in &mut held {
         is_served(connection);
     }
-    let served = held.iter_mut().map(is_served);
-    let at_once = served.filter(|served| *served).count();
+    let answers = held.iter_mut().map(is_served);
+    let at_once = answers.filter(|served| *served).count();
     assert!((1..=8).contains(&at_once), "{at_once} are served at once");
     drop(held);
     served_again(&server);

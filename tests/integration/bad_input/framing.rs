@@ -14,11 +14,9 @@ fn create(server: &Server) -> String {
     )
 }
 
-fn titles(server: &Server) -> Vec<String> {
+fn is_created(server: &Server, title: &str) -> bool {
     let todos = server.anyone().todos();
-    let mine = todos.iter().filter(|todo| todo["user_id"] == USER);
-    mine.map(|todo| todo["title"].as_str().unwrap().to_owned())
-        .collect()
+    todos.iter().any(|todo| todo["title"] == title)
 }
 
 #[test]
@@ -143,7 +141,6 @@ fn nothing_is_smuggled_behind_a_body_of_two_lengths() {
         "Content-Length: 5\r\nTransfer-Encoding:\x0bchunked",
         "Content-Length: 5\r\nTransfer-Encoding : chunked",
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x",
-        "Content-Length: 5\r\nX: y\r\n Transfer-Encoding: chunked",
         "Content-Length: 5\r\nContent-Length: 0",
     ] {
         let head = create(&server);
@@ -155,9 +152,7 @@ fn nothing_is_smuggled_behind_a_body_of_two_lengths() {
             !answers.in_step || answers.answers.len() == 2,
             "{framing:?}"
         );
-        // Only where the length alone counts is what follows a request of its own.
-        let length_counts = framing.contains("X: y");
-        assert!(length_counts || titles(&server).is_empty(), "{framing:?}");
+        assert!(!is_created(&server, "smuggled"), "{framing:?}");
     }
 }
 
