@@ -208,7 +208,7 @@ async fn take_orders(app: &App, data_dir: &Path) {
         Ok(listener) => control::serve(listener, app.seeder()).await,
         Err(error) => {
             warn!(%error, "no control socket: `millpond seed` has to wait until the server stops");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

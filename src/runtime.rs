@@ -56,7 +56,6 @@ impl Default for LogFormat {
 }
 
 /// Sends log lines to stderr from a thread of its own. They are flushed when the guard is dropped.
-#[must_use]
 pub fn log_to_stderr(format: LogFormat, filter: &str) -> WorkerGuard {
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     let filter = EnvFilter::builder().parse_lossy(filter);
@@ -202,13 +201,11 @@ async fn drain(stage: &Stage, shutdown: Shutdown, serving: impl Future<Output = 
         .grace
         .saturating_sub(shutdown.delay)
         .saturating_sub(CLOSING_TIME);
-    match timeout(left, &mut serving).await {
-        Ok(cut_off) => cut_off,
-        Err(_) => {
-            stage.advance(At::Over);
-            serving.await
-        }
+    if let Ok(cut_off) = timeout(left, &mut serving).await {
+        return cut_off;
     }
+    stage.advance(At::Over);
+    serving.await
 }
 
 /// The signals that end the process: SIGTERM of a supervisor, SIGINT of a terminal.

@@ -72,9 +72,8 @@ async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
         let core = Rc::clone(&core);
         // An idle core lets go of an old snapshot, too.
         async move {
-            core.connections
-                .sweep(|| core.answers.forget_old(&core.snapshot()))
-                .await
+            let forget = || core.answers.forget_old(&core.snapshot());
+            core.connections.sweep(forget).await;
         }
     });
     let stage = core.shared.stage.clone();

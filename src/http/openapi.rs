@@ -68,6 +68,10 @@ pub struct Receipt {
 /// What became of a write.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "the shape of a document, not a value")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the member's name is the contract's"
+)]
 pub struct Operation {
     operation: String,
     status: Status,
