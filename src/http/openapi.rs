@@ -173,6 +173,7 @@ mod tests {
     use crate::domain;
     use crate::http::router::Route;
     use hyper::Method;
+    use std::collections::BTreeSet;
 
     fn contract() -> Value {
         serde_json::to_value(Contract::openapi()).unwrap()
