@@ -7,7 +7,7 @@
 //!    with one variant per back end.
 //! 3. [`worker`]: takes batches from the log, has the store apply them, publishes to the feed.
 //! 4. [`snapshot`]: what readers are served: pages of serialised todos, and how they are renewed
-//!    from the feed. [`applied`]: how far this server has got, and who waits for it.
+//!    from the feed. [`marks`]: how far this server has got, and who waits for it.
 //! 5. [`http`]: sockets, requests, answers.
 //! 6. [`app`] puts the parts together and is the only place that names back ends; [`runtime`]
 //!    gives them threads and ends them in order; [`config`] reads the environment, once.
