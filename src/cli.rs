@@ -76,6 +76,8 @@ enum Failed {
     Open(#[from] OpenError),
     #[error("{0}: {1}")]
     Io(&'static str, io::Error),
+    #[error("{0}: cannot listen on {1}: {2}")]
+    Listen(&'static str, SocketAddr, io::Error),
     #[error("{0}")]
     Other(String),
     /// Said already, in the log.
@@ -148,15 +150,15 @@ fn serve(config: Config) -> Result<(), Failed> {
     let _logs = runtime::log_to_stderr(config.log_format, &config.log_filter);
     runtime::raise_file_limit();
     let data_dir = DataDir::open(&config.data_dir)?;
-    let cannot_listen = |error| Failed::Io("HTTP_PORT: cannot listen", error);
+    let cannot_listen = |error| Failed::Listen("HTTP_PORT", config.listen, error);
     let public = http::bind(config.listen, config.cores.count).map_err(cannot_listen)?;
     let address = http::local_address(&public).map_err(cannot_listen)?;
-    let admin = config
-        .admin
-        .map(|address| http::bind(address, 1))
-        .transpose();
-    let admin = admin.map_err(|error| Failed::Io("ADMIN_PORT: cannot listen", error))?;
-    let admin = admin.and_then(|mut listeners| listeners.pop());
+    let admin = match config.admin {
+        Some(address) => http::bind(address, 1)
+            .map_err(|error| Failed::Listen("ADMIN_PORT", address, error))?
+            .pop(),
+        None => None,
+    };
 
     let (key_is_kept, auth) = authenticator(&config)?;
     let app = App::open(
@@ -189,9 +191,9 @@ fn serve(config: Config) -> Result<(), Failed> {
         }
         let ended = tokio::select! {
             ended = servers.until_stopped(config.shutdown) => ended,
-            () = control => Ok(true),
+            () = control => true,
         };
-        ended
+        Ok(ended)
     });
     app.close();
     info!("stopped");
