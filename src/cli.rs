@@ -195,6 +195,8 @@ fn serve(config: Config) -> Result<(), Failed> {
         };
         Ok(ended)
     });
+    // After a second signal the serving threads are left as they are.
+    runtime.shutdown_background();
     app.close();
     info!("stopped");
     match ended {
