@@ -109,8 +109,9 @@ pub fn kept_secret(data_dir: &Path) -> io::Result<Vec<u8>> {
         .take(SECRET_CHARS)
         .map(char::from)
         .collect();
-    // Whole or not at all: a crash in between must not leave half a secret.
-    let unfinished = data_dir.join("jwt-secret.new");
+    // Whole or not at all, and the first one stays: a crash or another process in between must
+    // leave neither half a secret nor two.
+    let unfinished = data_dir.join(format!("jwt-secret.{}", std::process::id()));
     let mut file = OpenOptions::new()
         .create(true)
         .truncate(true)
@@ -119,8 +120,12 @@ pub fn kept_secret(data_dir: &Path) -> io::Result<Vec<u8>> {
         .open(&unfinished)?;
     file.write_all(secret.as_bytes())?;
     file.sync_all()?;
-    fs::rename(unfinished, path)?;
-    Ok(secret.into_bytes())
+    let linked = fs::hard_link(&unfinished, &path);
+    fs::remove_file(&unfinished)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => fs::read(path),
+    }
 }
 
 /// A process alone, without its HTTP side: log, store, feed, snapshot and their threads.

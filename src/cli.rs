@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::net::UnixListener;
 use tracing::{info, warn};
 
 use crate::app::{self, App, DataDir, OpenError};
@@ -80,8 +81,7 @@ enum Failed {
     Listen(&'static str, SocketAddr, io::Error),
     #[error("{0}")]
     Other(String),
-    /// Said already, in the log.
-    #[error("stopped on a fault")]
+    #[error("stopped before its time; the log says why")]
     Stopped,
 }
 
@@ -183,7 +183,7 @@ fn serve(config: Config) -> Result<(), Failed> {
     let runtime = runtime::single_threaded().map_err(|error| Failed::Io("cannot start", error))?;
     let ended = runtime.block_on(async {
         let servers = Servers::start(shared, public, admin, config.cores)?;
-        let control = take_orders(&app, &config.data_dir);
+        let control = listen_for_orders(&config.data_dir);
         app.stage.advance(At::Serving);
         runtime::announce(address)?;
         if key_is_kept {
@@ -191,7 +191,7 @@ fn serve(config: Config) -> Result<(), Failed> {
         }
         let ended = tokio::select! {
             ended = servers.until_stopped(config.shutdown) => ended,
-            () = control => true,
+            () = take_orders(control, &app) => true,
         };
         Ok(ended)
     });
@@ -206,14 +206,19 @@ fn serve(config: Config) -> Result<(), Failed> {
     }
 }
 
-/// Listens for orders; without the socket the server goes on, and says what it cannot do.
-async fn take_orders(app: &App, data_dir: &Path) {
-    match control::bind(&app::control_socket(data_dir)) {
-        Ok(listener) => control::serve(listener, app.seeder()).await,
-        Err(error) => {
+/// Without the socket the server goes on, and says what it cannot do.
+fn listen_for_orders(data_dir: &Path) -> Option<UnixListener> {
+    control::bind(&app::control_socket(data_dir))
+        .inspect_err(|error| {
             warn!(%error, "no control socket: `millpond seed` has to wait until the server stops");
-            std::future::pending::<()>().await;
-        }
+        })
+        .ok()
+}
+
+async fn take_orders(control: Option<UnixListener>, app: &App) {
+    match control {
+        Some(listener) => control::serve(listener, app.seeder()).await,
+        None => std::future::pending().await,
     }
 }
 
