@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rand::RngExt;
+use rand::distr::Alphanumeric;
 use tracing::info;
 
 use crate::clock::{self, Stopwatch};
@@ -26,8 +27,9 @@ use crate::{feed, log, runtime};
 /// Exceptional outcomes kept in memory: at 5,000 gift codes a second, some ten seconds of them, so
 /// that who waits for one need not ask the store. About 200 bytes each.
 const RECENT_OUTCOMES_MAX: usize = 1 << 16;
-/// Bytes of the secret that is made where none is configured (RFC 7518, 3.2: at least 32).
-const SECRET_BYTES: usize = 32;
+/// Letters and digits of the secret that is made where none is configured: over 256 bits, which
+/// RFC 7518 (3.2) asks for.
+const SECRET_CHARS: usize = 48;
 
 /// Why the process could not be put together. The texts are for who starts it.
 #[derive(Debug, thiserror::Error)]
@@ -102,10 +104,14 @@ pub fn kept_secret(data_dir: &Path) -> io::Result<Vec<u8>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         read => return read,
     }
-    let random: [u8; SECRET_BYTES] = rand::rng().random();
-    let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    // Whole or not at all: a crash in between must not leave half a secret.
-    let unfinished = data_dir.join("jwt-secret.new");
+    let secret: String = rand::rng()
+        .sample_iter(Alphanumeric)
+        .take(SECRET_CHARS)
+        .map(char::from)
+        .collect();
+    // Whole or not at all, and the first one stays: a crash or another process in between must
+    // leave neither half a secret nor two.
+    let unfinished = data_dir.join(format!("jwt-secret.{}", std::process::id()));
     let mut file = OpenOptions::new()
         .create(true)
         .truncate(true)
@@ -114,8 +120,12 @@ pub fn kept_secret(data_dir: &Path) -> io::Result<Vec<u8>> {
         .open(&unfinished)?;
     file.write_all(secret.as_bytes())?;
     file.sync_all()?;
-    fs::rename(unfinished, path)?;
-    Ok(secret.into_bytes())
+    let linked = fs::hard_link(&unfinished, &path);
+    fs::remove_file(&unfinished)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => fs::read(path),
+    }
 }
 
 /// A process alone, without its HTTP side: log, store, feed, snapshot and their threads.
@@ -159,12 +169,12 @@ impl App {
         let next_offset = snapshot.positions().first().copied().unwrap_or(0);
         let published = Published::new(snapshot);
         let (log, consumer) = log::embedded::open(options.log, next_offset, clock::now);
-        let (publisher, subscriber) = feed::embedded::open(&feed::Options::default());
+        let (to_feed, from_feed) = feed::embedded::open(&feed::Options::default());
         let counted = metrics.worker.clone();
         let worker = Worker {
             consumer: Consumer::Embedded(consumer),
             store,
-            publisher: Publisher::Embedded(publisher),
+            publisher: Publisher::Embedded(to_feed),
             clock: clock::now,
             observe: move |step: Step| {
                 if step.applied {
@@ -177,7 +187,7 @@ impl App {
         let threads = vec![
             write(worker, stage.clone())?,
             follow(
-                Subscriber::Embedded(subscriber),
+                Subscriber::Embedded(from_feed),
                 &published,
                 &marks,
                 &metrics,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::net::UnixListener;
 use tracing::{info, warn};
 
 use crate::app::{self, App, DataDir, OpenError};
@@ -76,10 +77,11 @@ enum Failed {
     Open(#[from] OpenError),
     #[error("{0}: {1}")]
     Io(&'static str, io::Error),
+    #[error("{0}: cannot listen on {1}: {2}")]
+    Listen(&'static str, SocketAddr, io::Error),
     #[error("{0}")]
     Other(String),
-    /// Said already, in the log.
-    #[error("stopped on a fault")]
+    #[error("stopped before its time; the log says why")]
     Stopped,
 }
 
@@ -148,15 +150,15 @@ fn serve(config: Config) -> Result<(), Failed> {
     let _logs = runtime::log_to_stderr(config.log_format, &config.log_filter);
     runtime::raise_file_limit();
     let data_dir = DataDir::open(&config.data_dir)?;
-    let cannot_listen = |error| Failed::Io("HTTP_PORT: cannot listen", error);
+    let cannot_listen = |error| Failed::Listen("HTTP_PORT", config.listen, error);
     let public = http::bind(config.listen, config.cores.count).map_err(cannot_listen)?;
     let address = http::local_address(&public).map_err(cannot_listen)?;
-    let admin = config
-        .admin
-        .map(|address| http::bind(address, 1))
-        .transpose();
-    let admin = admin.map_err(|error| Failed::Io("ADMIN_PORT: cannot listen", error))?;
-    let admin = admin.and_then(|mut listeners| listeners.pop());
+    let admin = match config.admin {
+        Some(address) => http::bind(address, 1)
+            .map_err(|error| Failed::Listen("ADMIN_PORT", address, error))?
+            .pop(),
+        None => None,
+    };
 
     let (key_is_kept, auth) = authenticator(&config)?;
     let app = App::open(
@@ -181,7 +183,7 @@ fn serve(config: Config) -> Result<(), Failed> {
     let runtime = runtime::single_threaded().map_err(|error| Failed::Io("cannot start", error))?;
     let ended = runtime.block_on(async {
         let servers = Servers::start(shared, public, admin, config.cores)?;
-        let control = take_orders(&app, &config.data_dir);
+        let control = listen_for_orders(&config.data_dir);
         app.stage.advance(At::Serving);
         runtime::announce(address)?;
         if key_is_kept {
@@ -189,10 +191,12 @@ fn serve(config: Config) -> Result<(), Failed> {
         }
         let ended = tokio::select! {
             ended = servers.until_stopped(config.shutdown) => ended,
-            () = control => Ok(true),
+            () = take_orders(control, &app) => true,
         };
-        ended
+        Ok(ended)
     });
+    // After a second signal the serving threads are left as they are.
+    runtime.shutdown_background();
     app.close();
     info!("stopped");
     match ended {
@@ -202,14 +206,19 @@ fn serve(config: Config) -> Result<(), Failed> {
     }
 }
 
-/// Listens for orders; without the socket the server goes on, and says what it cannot do.
-async fn take_orders(app: &App, data_dir: &Path) {
-    match control::bind(&app::control_socket(data_dir)) {
-        Ok(listener) => control::serve(listener, app.seeder()).await,
-        Err(error) => {
+/// Without the socket the server goes on, and says what it cannot do.
+fn listen_for_orders(data_dir: &Path) -> Option<UnixListener> {
+    control::bind(&app::control_socket(data_dir))
+        .inspect_err(|error| {
             warn!(%error, "no control socket: `millpond seed` has to wait until the server stops");
-            std::future::pending().await
-        }
+        })
+        .ok()
+}
+
+async fn take_orders(control: Option<UnixListener>, app: &App) {
+    match control {
+        Some(listener) => control::serve(listener, app.seeder()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -81,7 +81,7 @@ async fn obey(stream: UnixStream, seeder: &Seeder) -> io::Result<()> {
             loop {
                 tokio::select! {
                     done = &mut seeding => break match done {
-                        Ok(seeded) => Report::Done(seeded),
+                        Ok(done) => Report::Done(done),
                         Err(refused) => Report::Failed(refused.to_string()),
                     },
                     Ok(()) = progress.changed() => {

@@ -56,7 +56,6 @@ impl Default for LogFormat {
 }
 
 /// Sends log lines to stderr from a thread of its own. They are flushed when the guard is dropped.
-#[must_use]
 pub fn log_to_stderr(format: LogFormat, filter: &str) -> WorkerGuard {
     let (writer, guard) = tracing_appender::non_blocking(io::stderr());
     let filter = EnvFilter::builder().parse_lossy(filter);
@@ -96,10 +95,13 @@ pub fn spawn<T: Send + 'static>(
 pub struct Servers {
     threads: Vec<JoinHandle<usize>>,
     shared: Arc<Shared>,
+    /// Listened for before anybody is told that this process serves.
+    signals: Signals,
 }
 
 impl Servers {
-    /// Starts one thread per listener: the public ones, then the admin one if there is one.
+    /// Starts one thread per listener: the public ones, then the admin one if there is one. Called
+    /// within a runtime, which listens for signals from here on.
     ///
     /// # Errors
     /// Those of the system: no thread or file left.
@@ -109,6 +111,7 @@ impl Servers {
         admin: Option<TcpListener>,
         cores: Cores,
     ) -> io::Result<Self> {
+        let signals = Signals::new()?;
         let ids = if cores.pin {
             core_affinity::get_core_ids().unwrap_or_default()
         } else {
@@ -129,16 +132,23 @@ impl Servers {
                 serve(shared, surface, nth, listener)
             })?);
         }
-        Ok(Self { threads, shared })
+        Ok(Self {
+            threads,
+            shared,
+            signals,
+        })
     }
 
     /// Serves until a signal or a fault, then drains. Says whether the process ends well.
-    ///
-    /// # Errors
-    /// Those of listening for signals.
-    pub async fn until_stopped(self, shutdown: Shutdown) -> io::Result<bool> {
-        let mut signals = Signals::new()?;
-        let stage = self.shared.stage.clone();
+    pub async fn until_stopped(self, shutdown: Shutdown) -> bool {
+        let Self {
+            threads,
+            shared,
+            mut signals,
+        } = self;
+        let stage = shared.stage.clone();
+        // The threads have it.
+        drop(shared);
         let faulty = tokio::select! {
             name = signals.next() => {
                 info!(signal = name, grace = ?shutdown.grace, "draining; a second signal stops at once");
@@ -150,12 +160,12 @@ impl Servers {
             }
         };
         let watch = Stopwatch::start();
-        let drain = drain(&stage, shutdown, self.join());
+        let drain = drain(&stage, shutdown, join(threads));
         let cut_off = tokio::select! {
             cut_off = drain => cut_off,
             name = signals.next() => {
                 warn!(signal = name, "stopping at once");
-                return Ok(false);
+                return false;
             }
         };
         if cut_off > 0 {
@@ -165,19 +175,19 @@ impl Servers {
             );
         }
         info!(took = ?watch.elapsed(), "drained");
-        Ok(!faulty)
+        !faulty
     }
+}
 
-    /// Waits for the serving threads; says how many requests they cut off.
-    async fn join(self) -> usize {
-        let joined = tokio::task::spawn_blocking(move || {
-            self.threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or(0))
-                .sum()
-        });
-        joined.await.unwrap_or(0)
-    }
+/// Waits for the serving threads; says how many requests they cut off.
+async fn join(threads: Vec<JoinHandle<usize>>) -> usize {
+    let joined = tokio::task::spawn_blocking(move || {
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or(0))
+            .sum()
+    });
+    joined.await.unwrap_or(0)
 }
 
 fn serve(shared: Arc<Shared>, surface: Surface, nth: usize, listener: TcpListener) -> usize {
@@ -202,13 +212,11 @@ async fn drain(stage: &Stage, shutdown: Shutdown, serving: impl Future<Output = 
         .grace
         .saturating_sub(shutdown.delay)
         .saturating_sub(CLOSING_TIME);
-    match timeout(left, &mut serving).await {
-        Ok(cut_off) => cut_off,
-        Err(_) => {
-            stage.advance(At::Over);
-            serving.await
-        }
+    if let Ok(cut_off) = timeout(left, &mut serving).await {
+        return cut_off;
     }
+    stage.advance(At::Over);
+    serving.await
 }
 
 /// The signals that end the process: SIGTERM of a supervisor, SIGINT of a terminal.

@@ -22,11 +22,11 @@ const FORGET_EVERY: Duration = Duration::from_mins(5);
 /// Why the worker stopped. Writes are not taken any more, so the process must stop as well.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fatal {
-    #[error("{0}")]
+    #[error(transparent)]
     Apply(ApplyError),
-    #[error("{0}")]
+    #[error(transparent)]
     Store(StoreError),
-    #[error("{0}")]
+    #[error(transparent)]
     Feed(Closed),
 }
 
@@ -48,7 +48,8 @@ pub struct Worker<Observe> {
     pub observe: Observe,
 }
 
-/// Works until the log is closed and drained, or until nobody can say how to go on.
+/// Works until the log is closed and drained, or until nobody can say how to go on. Wants a
+/// runtime of its own thread, with time enabled: a store may block it.
 pub async fn run<Observe: FnMut(Step)>(mut worker: Worker<Observe>) -> Result<(), Fatal> {
     let mut forget = interval(FORGET_EVERY);
     forget.set_missed_tick_behavior(MissedTickBehavior::Delay);

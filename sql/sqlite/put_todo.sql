@@ -1,5 +1,5 @@
 INSERT INTO todos (id, title, description, completed, user_id, created_at, updated_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     title = excluded.title,
     description = excluded.description,

@@ -103,7 +103,7 @@ mod tests {
     fn times_are_read_with_and_without_a_unit() {
         assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(span("1m 30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(span("2h"), Ok(Duration::from_secs(7_200)));
+        assert_eq!(span("2h"), Ok(Duration::from_hours(2)));
         assert_eq!(span("5"), Ok(Duration::from_secs(5)));
         for wrong in ["", "-1s", "soon", "1 parsec"] {
             assert!(span(wrong).is_err(), "{wrong:?}");

@@ -272,15 +272,14 @@ mod tests {
     use crate::domain::command::tests::command;
     use proptest::prelude::*;
 
-    fn fold(
-        commands: &[Command],
-        cut_every: usize,
-        stock: u64,
-    ) -> (
+    /// Todos, exceptional outcomes and gift codes.
+    type Folded = (
         HashMap<Uuid, Todo>,
         Vec<(Position, Outcome)>,
         HashMap<String, String>,
-    ) {
+    );
+
+    fn fold(commands: &[Command], cut_every: usize, stock: u64) -> Folded {
         let mut todos = HashMap::<Uuid, Todo>::new();
         let mut keys = HashMap::new();
         let mut codes = HashMap::new();

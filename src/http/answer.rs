@@ -15,7 +15,7 @@ use hyper::{Response, StatusCode};
 use super::conditional::{Accepts, ListTag, client_has};
 use super::query::Cursor;
 use super::response::{Body, JSON, empty, header, with};
-use crate::snapshot::{self, Coding, Pin, Published, Slice};
+use crate::snapshot::{self, Coding, Pin, Slice};
 
 /// Answers that a core keeps: the limits and codings that its clients use, and some to spare. The
 /// oldest gives way.
@@ -70,10 +70,9 @@ impl Answer {
         slice: Slice,
         limit: Option<usize>,
         headers: &HeaderMap,
-        published: &Published,
     ) -> Self {
         let make = |coding| Self::of(snapshot, slice, limit, coding);
-        best(headers, make, |coding| published.want(slice, coding))
+        best(headers, make, |coding| snapshot.want(&slice, coding))
     }
 
     /// As a response to a request with these headers: 304 where the client has it.
@@ -127,25 +126,19 @@ struct Inner {
 
 impl Answers {
     /// The answer to `GET /todos[?limit=…]`, as [`Answer::negotiated`] would make it.
-    pub fn plain(
-        &self,
-        snapshot: Pin,
-        limit: Option<usize>,
-        headers: &HeaderMap,
-        published: &Published,
-    ) -> Answer {
+    pub fn plain(&self, snapshot: &Pin, limit: Option<usize>, headers: &HeaderMap) -> Answer {
         let mut inner = self.0.borrow_mut();
-        inner.follow(&snapshot);
+        inner.follow(snapshot);
         let slice = snapshot.first(limit.unwrap_or(usize::MAX));
         let find_or_make = |coding| {
             inner.find(limit, coding).or_else(|| {
-                let answer = Answer::of(&snapshot, slice, limit, coding)?;
+                let answer = Answer::of(snapshot, slice, limit, coding)?;
                 inner.keep(limit, answer.clone());
                 Some(answer)
             })
         };
         best(headers, find_or_make, |coding| {
-            published.want(slice, coding)
+            snapshot.want(&slice, coding);
         })
     }
 

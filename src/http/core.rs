@@ -72,9 +72,8 @@ async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
         let core = Rc::clone(&core);
         // An idle core lets go of an old snapshot, too.
         async move {
-            core.connections
-                .sweep(|| core.answers.forget_old(&core.snapshot()))
-                .await
+            let forget = || core.answers.forget_old(&core.snapshot());
+            core.connections.sweep(forget).await;
         }
     });
     let stage = core.shared.stage.clone();
@@ -102,21 +101,45 @@ async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
 }
 
 fn admit(core: &Rc<Core>, stream: TcpStream) {
-    let open = core.shared.connections.fetch_add(1, Ordering::Relaxed);
-    let room = open < core.shared.options.connections_max || core.connections.evict_idlest();
-    core.metrics.connection_opened();
-    let core = Rc::clone(core);
+    let admitted = Admitted::new(core);
     spawn_local(async move {
-        if room {
-            connection::serve(Rc::clone(&core), stream).await;
+        let core = &admitted.core;
+        if admitted.has_room {
+            connection::serve(Rc::clone(core), stream).await;
         } else {
-            warn!(open, "connection turned away: MAX_CONNECTIONS is reached");
+            warn!("connection turned away: MAX_CONNECTIONS is reached");
             connection::turn_away(stream).await;
         }
-        core.metrics.connection_closed();
-        core.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        core.closed.notify_one();
     });
+}
+
+/// A connection's share of the counts, given up by its `Drop`: also when its task panics.
+struct Admitted {
+    core: Rc<Core>,
+    has_room: bool,
+}
+
+impl Admitted {
+    fn new(core: &Rc<Core>) -> Self {
+        let open = core.shared.connections.fetch_add(1, Ordering::Relaxed);
+        core.metrics.connection_opened();
+        let has_room = open < core.shared.options.connections_max
+            // Who looks after an overloaded server gets through.
+            || core.surface == Surface::Admin
+            || core.connections.evict_idlest();
+        Self {
+            core: Rc::clone(core),
+            has_room,
+        }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.core.metrics.connection_closed();
+        self.core.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.core.closed.notify_one();
+    }
 }
 
 /// Waits until the last connection is gone.

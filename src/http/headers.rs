@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyper::Version;
-use hyper::header::{HOST, HeaderMap, HeaderName};
+use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 
 use super::response::Problem;
 use super::service::Call;
@@ -34,7 +34,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(()),
-        (value, None) => Ok(value.map(|value| value.as_bytes())),
+        (value, None) => Ok(value.map(HeaderValue::as_bytes)),
     }
 }
 
@@ -72,13 +72,26 @@ fn is_host(host: &[u8]) -> bool {
     let name_is_good = match literal_end {
         Some(end) => std::str::from_utf8(&name[1..end - 1])
             .is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
-        None => !name.is_empty() && name.iter().all(|&byte| is_reg_name(byte)),
+        None => is_reg_name(name),
     };
     name_is_good && port_is_good
 }
 
-fn is_reg_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+fn is_reg_name(name: &[u8]) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte);
+    let mut rest = name;
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = match (byte, behind) {
+            (b'%', [high, low, behind @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                behind
+            }
+            _ if is_plain(byte) => behind,
+            _ => return false,
+        };
+    }
+    !name.is_empty()
 }
 
 /// `Consistency-Token`: a position that a read must include.
@@ -169,7 +182,6 @@ impl Prefer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::HeaderValue;
 
     fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -193,8 +205,8 @@ mod tests {
             assert!(is_host(good.as_bytes()), "{good}");
         }
         for bad in [
-            "", ":80", "a b", "a/b", "u@h", "a:b", "a:123456", "[::1", "[x]", "[::1]x", "a:1:2",
-            "é",
+            "", ":80", "a b", "a/b", "u@h", "a:b", "a:123456", "%zz", "[::1", "[x]", "[::1]x",
+            "a:1:2", "é",
         ] {
             assert!(!is_host(bad.as_bytes()), "{bad}");
         }

@@ -124,7 +124,7 @@ pub fn header(text: &str) -> HeaderValue {
 pub struct Problem {
     pub status: StatusCode,
     detail: Cow<'static, str>,
-    extensions: Map<String, Value>,
+    extensions: Vec<(&'static str, Value)>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether the connection ends with this answer.
     closes: bool,
@@ -135,7 +135,7 @@ impl Problem {
         Self {
             status,
             detail: detail.into(),
-            extensions: Map::new(),
+            extensions: Vec::new(),
             headers: Vec::new(),
             closes: false,
         }
@@ -182,8 +182,8 @@ impl Problem {
         problem
     }
 
-    pub fn with_extension(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.extensions.insert(name.to_owned(), value.into());
+    pub fn with_extension(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.extensions.push((name, value.into()));
         self
     }
 
@@ -208,7 +208,9 @@ impl Problem {
         );
         document.insert("status".into(), self.status.as_u16().into());
         document.insert("detail".into(), self.detail.as_ref().into());
-        document.extend(self.extensions.clone());
+        for (name, value) in &self.extensions {
+            document.insert((*name).into(), value.clone());
+        }
         document
     }
 

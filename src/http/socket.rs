@@ -107,6 +107,11 @@ impl Socket {
         self.enter(Phase::Flushing);
     }
 
+    /// Whether the connection has been ended, though its driver may not have run since.
+    pub fn has_ended(&self) -> bool {
+        self.end.get().is_some()
+    }
+
     /// Ends the connection: its driver returns at once.
     pub fn end(&self, why: End) {
         self.end.set(Some(why));

@@ -60,10 +60,8 @@ impl Connections {
     /// Ends the connection that has been idle longest, to make room. Says whether there was one.
     pub fn evict_idlest(&self) -> bool {
         let open = self.open.borrow();
-        let idle = open
-            .iter()
-            .map(|(_, socket)| socket)
-            .filter(|socket| socket.phase() == Phase::Idle);
+        let sockets = open.iter().map(|(_, socket)| socket);
+        let idle = sockets.filter(|socket| socket.phase() == Phase::Idle && !socket.has_ended());
         match idle.max_by_key(|socket| socket.lasted()) {
             Some(idlest) => {
                 idlest.end(End::Evicted);

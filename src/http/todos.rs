@@ -45,16 +45,10 @@ pub async fn list(call: &Call) -> Result<Response<Body>, Problem> {
         answers, shared, ..
     } = &*call.core;
     let answer = match query.after {
-        None => answers.plain(snapshot, query.limit, call.headers(), &shared.published),
+        None => answers.plain(&snapshot, query.limit, call.headers()),
         Some(cursor) => {
             let slice = after(&snapshot, cursor, query.limit.unwrap_or(usize::MAX))?;
-            Answer::negotiated(
-                &snapshot,
-                slice,
-                query.limit,
-                call.headers(),
-                &shared.published,
-            )
+            Answer::negotiated(&snapshot, slice, query.limit, call.headers())
         }
     };
     Ok(answer.response(call.headers(), &shared.options.cache_control))

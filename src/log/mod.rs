@@ -15,7 +15,7 @@ use crate::domain::{Batch, Command, Position};
 /// Limits of a log.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Commands that may wait; one more is refused at once. About two seconds of SQLite's work.
+    /// Commands that may wait; one more is refused at once. About a second of SQLite's work.
     pub queue_commands_max: usize,
     /// Bytes that these commands may hold in memory, about; more is refused at once.
     pub queue_bytes_max: usize,

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Cache};
 
+use super::Snapshot;
 use super::encode::Bell;
-use super::{Coding, Slice, Snapshot};
 
 /// The current snapshot and those that are still being read.
 pub struct Published {
@@ -52,11 +52,6 @@ impl Published {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
-    }
-
-    /// [`Snapshot::want`] of the current snapshot.
-    pub fn want(&self, slice: Slice, coding: Coding) {
-        self.current.load().want(&slice, coding);
     }
 
     #[must_use]

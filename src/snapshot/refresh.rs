@@ -78,18 +78,20 @@ fn drop_late(applied: &mut Vec<Applied>, positions: &[u64]) -> Result<(), Gap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::{self, Publisher};
     use crate::snapshot::Builder;
     use crate::snapshot::tests::{applied, created, todo};
     use uuid::Uuid;
 
     async fn follow(feed: Vec<Vec<Applied>>) -> (Arc<Published>, Result<(), Gap>) {
         let published = Published::new(Builder::new().build(vec![0, 0]));
-        let (sender, receiver) = tokio::sync::mpsc::channel(100);
+        let (to_feed, from_feed) = feed::embedded::open(&feed::Options::default());
+        let mut to_feed = Publisher::Embedded(to_feed);
         for applied in feed {
-            sender.send(applied).await.unwrap();
+            to_feed.publish(applied).await.unwrap();
         }
-        drop(sender);
-        let subscriber = Subscriber::Channel(receiver);
+        drop(to_feed);
+        let subscriber = Subscriber::Embedded(from_feed);
         let marks = Arc::new(Marks::new(&[0, 0], 10));
         let end = run(subscriber, Arc::clone(&published), marks, |_| {}).await;
         (published, end)

@@ -209,7 +209,7 @@ fn the_encoder_makes_what_is_wanted_and_ends_with_what_is_published() {
         .all(|coding| pin.body_bytes(&wanted, *coding).is_some())
     {
         for coding in codings {
-            published.want(wanted, coding);
+            published.snapshot().want(&wanted, coding);
         }
         assert!(Instant::now() < deadline);
         std::thread::yield_now();

@@ -1,22 +1,29 @@
 //! Rows of the tables, to and from the domain. Every statement is prepared once per connection.
 
+use std::collections::BTreeSet;
+use std::slice;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, Error, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, Error, OptionalExtension, Result, Row, Statement, ToSql, params};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::domain::{
-    Changes, DeadLetter, Hash128, Issued, KeyRecord, Loaded, Needs, NewKey, Outcome, Range,
+    Change, Changes, DeadLetter, Hash128, Issued, KeyRecord, Loaded, Needs, NewKey, Outcome, Range,
     Recorded, Timestamp, Todo,
 };
 
-const TODO: &str = "SELECT id, title, description, completed, user_id, created_at, updated_at
-    FROM todos WHERE id = ?1";
+const TODO_FROM: &str = include_str!("../../../sql/sqlite/todo_from.sql");
 const TODOS: &str = "SELECT id, title, description, completed, user_id, created_at, updated_at
     FROM todos";
 const PUT_TODO: &str = include_str!("../../../sql/sqlite/put_todo.sql");
+const PUT_TODO_ROW: &str = "(?, ?, ?, ?, ?, ?, ?)";
+/// Rows of one statement. It takes a seventh less time a row than one by one; more gain nothing.
+const MANY: usize = 32;
+static PUT_MANY_TODOS: LazyLock<String> =
+    LazyLock::new(|| PUT_TODO.replace(PUT_TODO_ROW, &[PUT_TODO_ROW; MANY].join(", ")));
 const DELETE_TODO: &str = "DELETE FROM todos WHERE id = ?1";
 
 const KEY: &str = "SELECT fingerprint, outcome, appended_at FROM keys WHERE scope = ?1";
@@ -81,12 +88,10 @@ pub(super) fn read(
     now: Timestamp,
     key_retention: Duration,
 ) -> Result<Loaded> {
-    let mut loaded = Loaded::default();
-    let mut find_todo = connection.prepare_cached(TODO)?;
-    for id in &needs.todos {
-        let found = find_todo.query_row([id.as_bytes()], todo).optional()?;
-        loaded.todos.extend(found);
-    }
+    let mut loaded = Loaded {
+        todos: read_todos(connection, &needs.todos)?,
+        ..Loaded::default()
+    };
     let mut find_key = connection.prepare_cached(KEY)?;
     let oldest = before(now, key_retention);
     for scope in &needs.keys {
@@ -110,27 +115,34 @@ pub(super) fn read(
     Ok(loaded)
 }
 
-/// Writes what a batch changed.
-pub(super) fn write(connection: &Connection, changes: &Changes, now: Timestamp) -> Result<()> {
-    for change in &changes.todos {
-        if let Some(todo) = &change.now {
-            put_todo(connection, todo)?;
-        } else {
-            let mut delete = connection.prepare_cached(DELETE_TODO)?;
-            delete.execute([change.id.as_bytes()])?;
+/// The living todos among `ids`. New todos have the highest ids so far (version 7), and knowing which
+/// todo comes next tells of all ids before it that they are free: a batch of creates takes one
+/// look, not one per id.
+fn read_todos(connection: &Connection, ids: &BTreeSet<Uuid>) -> Result<Vec<Todo>> {
+    let mut todos = Vec::new();
+    let mut find = connection.prepare_cached(TODO_FROM)?;
+    let mut free_below = Uuid::nil();
+    for id in ids {
+        if *id < free_below {
+            continue;
+        }
+        let mut rows = find.query([id.as_bytes()])?;
+        let Some(row) = rows.next()? else { break };
+        free_below = Uuid::from_bytes(row.get(0)?);
+        if free_below == *id {
+            todos.push(todo(row)?);
         }
     }
-    for key in &changes.keys {
-        put_key(connection, key)?;
-    }
+    Ok(todos)
+}
+
+/// Writes what a batch changed.
+pub(super) fn write(connection: &Connection, changes: &Changes, now: Timestamp) -> Result<()> {
+    put_todos(connection, &changes.todos)?;
+    put_keys(connection, &changes.keys)?;
     put_codes(connection, &changes.codes)?;
-    for recorded in &changes.outcomes {
-        put_outcome(connection, recorded, now)?;
-    }
-    for letter in &changes.dead {
-        put_dead_letter(connection, letter, now)?;
-    }
-    Ok(())
+    put_outcomes(connection, &changes.outcomes, now)?;
+    put_dead_letters(connection, &changes.dead, now)
 }
 
 /// The instant `retention` before `now`.
@@ -156,16 +168,45 @@ fn todo(row: &Row<'_>) -> Result<Todo> {
     })
 }
 
-fn put_todo(connection: &Connection, todo: &Todo) -> Result<()> {
-    connection.prepare_cached(PUT_TODO)?.execute(params![
-        todo.id.as_bytes(),
-        todo.title,
-        todo.description,
-        todo.completed,
-        todo.user_id,
-        todo.created_at.as_micros(),
-        todo.updated_at.as_micros(),
-    ])?;
+fn put_todos(connection: &Connection, changes: &[Change]) -> Result<()> {
+    let mut delete = connection.prepare_cached(DELETE_TODO)?;
+    let mut todos = Vec::with_capacity(changes.len());
+    for Change { id, now, .. } in changes {
+        match now {
+            None => drop(delete.execute([id.as_bytes()])?),
+            Some(todo) => todos.push(todo),
+        }
+    }
+    let (many, rest) = todos.as_chunks::<MANY>();
+    let mut put_many = connection.prepare_cached(&PUT_MANY_TODOS)?;
+    for chunk in many {
+        put(&mut put_many, chunk)?;
+    }
+    let mut put_one = connection.prepare_cached(PUT_TODO)?;
+    for todo in rest {
+        put(&mut put_one, slice::from_ref(todo))?;
+    }
+    Ok(())
+}
+
+/// Binds the columns of `put_todo.sql`, row after row, and executes.
+fn put(statement: &mut Statement<'_>, todos: &[&Todo]) -> Result<()> {
+    let mut next = 1..;
+    for todo in todos {
+        let row: [&dyn ToSql; 7] = [
+            todo.id.as_bytes(),
+            &todo.title,
+            &todo.description,
+            &todo.completed,
+            &todo.user_id,
+            &todo.created_at.as_micros(),
+            &todo.updated_at.as_micros(),
+        ];
+        for (value, at) in row.into_iter().zip(next.by_ref()) {
+            statement.raw_bind_parameter(at, value)?;
+        }
+    }
+    statement.raw_execute()?;
     Ok(())
 }
 
@@ -181,14 +222,17 @@ fn key(row: &Row<'_>) -> Result<(KeyRecord, Timestamp)> {
     Ok((record, Timestamp::from_micros(row.get(2)?)))
 }
 
-fn put_key(connection: &Connection, key: &NewKey) -> Result<()> {
-    let outcome = &key.record.outcome;
-    connection.prepare_cached(PUT_KEY)?.execute(params![
-        key.scope.to_bytes(),
-        key.record.fingerprint.to_bytes(),
-        outcome.is_exceptional().then(|| json(outcome)),
-        key.appended_at.as_micros(),
-    ])?;
+fn put_keys(connection: &Connection, keys: &[NewKey]) -> Result<()> {
+    let mut put = connection.prepare_cached(PUT_KEY)?;
+    for key in keys {
+        let outcome = &key.record.outcome;
+        put.execute(params![
+            key.scope.to_bytes(),
+            key.record.fingerprint.to_bytes(),
+            outcome.is_exceptional().then(|| json(outcome)),
+            key.appended_at.as_micros(),
+        ])?;
+    }
     Ok(())
 }
 
@@ -205,21 +249,24 @@ fn put_codes(connection: &Connection, codes: &[Issued]) -> Result<()> {
     Ok(())
 }
 
-fn put_outcome(connection: &Connection, recorded: &Recorded, now: Timestamp) -> Result<()> {
-    connection.prepare_cached(PUT_OUTCOME)?.execute(params![
-        recorded.position.partition,
-        recorded.position.offset.cast_signed(),
-        recorded.user,
-        json(&recorded.outcome),
-        now.as_micros(),
-    ])?;
+fn put_outcomes(connection: &Connection, outcomes: &[Recorded], now: Timestamp) -> Result<()> {
+    let mut put = connection.prepare_cached(PUT_OUTCOME)?;
+    for recorded in outcomes {
+        put.execute(params![
+            recorded.position.partition,
+            recorded.position.offset.cast_signed(),
+            recorded.user,
+            json(&recorded.outcome),
+            now.as_micros(),
+        ])?;
+    }
     Ok(())
 }
 
-fn put_dead_letter(connection: &Connection, letter: &DeadLetter, now: Timestamp) -> Result<()> {
-    connection
-        .prepare_cached(PUT_DEAD_LETTER)?
-        .execute(params![
+fn put_dead_letters(connection: &Connection, dead: &[DeadLetter], now: Timestamp) -> Result<()> {
+    let mut put = connection.prepare_cached(PUT_DEAD_LETTER)?;
+    for letter in dead {
+        put.execute(params![
             letter.position.partition,
             letter.position.offset.cast_signed(),
             letter.user,
@@ -227,6 +274,7 @@ fn put_dead_letter(connection: &Connection, letter: &DeadLetter, now: Timestamp)
             letter.payload,
             now.as_micros(),
         ])?;
+    }
     Ok(())
 }
 

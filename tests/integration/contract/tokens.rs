@@ -1,0 +1,149 @@
+//! Tokens that are accepted. Those that are not stand in `bad_input`.
+
+use jsonwebtoken::{Algorithm, EncodingKey};
+use serde_json::{Value, json};
+
+use crate::harness::token::{self, now};
+use crate::harness::{Launch, Response, Server, get};
+
+const RSA: &str = include_str!("../keys/rsa.pem");
+const RSA_PUBLIC: &str = include_str!("../keys/rsa.pub.pem");
+const EC: &str = include_str!("../keys/ec.pem");
+const EC_PUBLIC: &str = include_str!("../keys/ec.pub.pem");
+const ED: &str = include_str!("../keys/ed.pem");
+const ED_PUBLIC: &str = include_str!("../keys/ed.pub.pem");
+
+/// An authenticated read.
+fn ask(server: &Server, authorization: &str) -> Response {
+    let request = get("/operations/0-999999999").with("Authorization", authorization);
+    server.anyone().ask(&request)
+}
+
+#[track_caller]
+fn accepts(server: &Server, token: &str) {
+    ask(server, &format!("Bearer {token}")).expect(200);
+}
+
+#[track_caller]
+fn refuses(server: &Server, token: &str) {
+    ask(server, &format!("Bearer {token}")).problem(401);
+}
+
+fn claims() -> Value {
+    json!({ "sub": "alice", "exp": now() + 600 })
+}
+
+#[test]
+fn the_scheme_is_spelled_in_any_case() {
+    let server = Server::shared();
+    let token = server.launch().token("alice");
+    for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
+        ask(&server, &format!("{scheme} {token}")).expect(200);
+    }
+}
+
+#[test]
+fn the_hmac_family_is_accepted_with_the_secret() {
+    let server = Server::shared();
+    let key = EncodingKey::from_secret(server.launch().secret().as_bytes());
+    for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
+        accepts(&server, &token::signed(algorithm, &claims(), &key));
+    }
+}
+
+#[test]
+fn a_user_has_up_to_128_characters() {
+    let server = Server::shared();
+    for user in [
+        "x",
+        &"u".repeat(128),
+        &"\u{e9}".repeat(128),
+        "a user, \"quoted\" <b>",
+    ] {
+        accepts(&server, &server.launch().token(user));
+        let title = format!("of {user}");
+        assert_eq!(server.user(user).create(&title)["user_id"], user);
+    }
+}
+
+#[test]
+fn clocks_may_differ_by_five_seconds() {
+    let server = Server::shared();
+    let secret = server.launch().secret();
+    let expired = json!({ "sub": "alice", "exp": now() - 1 });
+    accepts(&server, &token::with_claims(&expired, secret));
+    let early = json!({ "sub": "alice", "exp": now() + 600, "nbf": now() + 4 });
+    accepts(&server, &token::with_claims(&early, secret));
+}
+
+#[test]
+fn unknown_claims_are_nobodys_business() {
+    let server = Server::shared();
+    let mut claims = claims();
+    claims["aud"] = json!("anyone");
+    claims["iss"] = json!("someone");
+    claims["nested"] = json!({ "deep": [1, 2, { "x": null }] });
+    accepts(
+        &server,
+        &token::with_claims(&claims, server.launch().secret()),
+    );
+}
+
+#[test]
+fn audience_and_issuer_are_checked_where_configured() {
+    let launch = Launch::new()
+        .env("JWT_AUDIENCE", "todos")
+        .env("JWT_ISSUER", "door");
+    let server = launch.start();
+    let token = |aud: Value, iss: Value| {
+        let mut claims = claims();
+        claims["aud"] = aud;
+        claims["iss"] = iss;
+        token::with_claims(&claims, server.launch().secret())
+    };
+    accepts(&server, &token(json!("todos"), json!("door")));
+    accepts(&server, &token(json!(["other", "todos"]), json!("door")));
+    refuses(&server, &token(json!("other"), json!("door")));
+    refuses(&server, &token(json!("todos"), json!("window")));
+    refuses(&server, &token(json!([]), json!("door")));
+    refuses(&server, &token(Value::Null, json!("door")));
+    refuses(
+        &server,
+        &token::with_claims(&claims(), server.launch().secret()),
+    );
+}
+
+#[test]
+fn a_public_key_accepts_its_own_family_only() {
+    use Algorithm::{ES256, EdDSA, PS256, RS256, RS512};
+    let rsa = EncodingKey::from_rsa_pem(RSA.as_bytes()).unwrap();
+    let ec = EncodingKey::from_ec_pem(EC.as_bytes()).unwrap();
+    let ed = EncodingKey::from_ed_pem(ED.as_bytes()).unwrap();
+    let signed: Vec<(Algorithm, String)> = [
+        (RS256, &rsa),
+        (RS512, &rsa),
+        (PS256, &rsa),
+        (ES256, &ec),
+        (EdDSA, &ed),
+    ]
+    .map(|(algorithm, key)| (algorithm, token::signed(algorithm, &claims(), key)))
+    .into();
+    for (public, family) in [
+        (RSA_PUBLIC, &[RS256, RS512, PS256][..]),
+        (EC_PUBLIC, &[ES256]),
+        (ED_PUBLIC, &[EdDSA]),
+    ] {
+        let launch = Launch::new()
+            .without("JWT_SECRET")
+            .env("JWT_PUBLIC_KEY", public);
+        let server = launch.start();
+        for (algorithm, token) in &signed {
+            let expected = if family.contains(algorithm) { 200 } else { 401 };
+            let response = ask(&server, &format!("Bearer {token}"));
+            assert_eq!(response.status, expected, "{algorithm:?} with\n{public}");
+        }
+        // The oldest trick: the public key, known to all, taken as the secret of an HMAC.
+        refuses(&server, &token::of("alice", public));
+        refuses(&server, &token::of("alice", public.trim_end()));
+    }
+}

@@ -1,0 +1,21 @@
+//! Millpond from the outside: the built binary, its contract, and what may not break it.
+//!
+//! Each module is one theme; each test is a sentence that should stay true. Tests start servers
+//! of their own on port 0 and in a directory of their own, and wait for conditions only.
+#![allow(
+    clippy::unwrap_used,
+    reason = "all of this crate is tests, and the lint knows only functions marked so"
+)]
+
+mod harness;
+
+mod bad_input;
+mod cli;
+mod contract;
+mod crash;
+mod drain;
+mod failing_disk;
+mod gift_scenarios;
+mod model;
+mod seeding;
+mod slow_clients;
