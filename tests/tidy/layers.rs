@@ -60,10 +60,10 @@ const CRATES: [(&str, &[&str]); 11] = [
     ("dotenvy", &["src/cli.rs"]),
     ("httparse", &["src/http/"]),
     // Methods and status codes are what requests are counted by.
-    ("hyper", &["src/http/", "src/metrics.rs"]),
+    ("hyper", &["src/http/", "src/metrics/"]),
     ("indicatif", &["src/cli.rs"]),
     ("jsonwebtoken", &["src/http/auth.rs"]),
-    ("prometheus", &["src/metrics.rs"]),
+    ("prometheus", &["src/metrics/"]),
     ("refinery", &["src/store/sqlite/"]),
     ("rusqlite", &["src/store/sqlite/"]),
     ("socket2", &["src/http/listener.rs", "src/http/socket.rs"]),
