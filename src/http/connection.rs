@@ -1,7 +1,7 @@
 //! One connection from accept to close.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -52,8 +52,20 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream) {
     }
 }
 
-/// Runs hyper on the socket until the connection is done (`None`) or is ended from outside.
+/// Runs the connection until it is done (`None`) or is ended from outside. It starts parked.
 async fn drive(core: &Rc<Core>, socket: &Rc<Socket>) -> Option<End> {
+    loop {
+        if let Err(why) = socket.readable().await {
+            return Some(why);
+        }
+        if let Some(end) = converse(core, socket).await {
+            return end;
+        }
+    }
+}
+
+/// Runs hyper on the socket until the connection ends, or (`None`) is to be parked.
+async fn converse(core: &Rc<Core>, socket: &Rc<Socket>) -> Option<Option<End>> {
     let service = service_fn(|request: Request<Incoming>| {
         socket.request_begins();
         service::serve(Rc::clone(core), Rc::clone(socket), request)
@@ -63,15 +75,22 @@ async fn drive(core: &Rc<Core>, socket: &Rc<Socket>) -> Option<End> {
     builder
         .header_read_timeout(None)
         .max_header_size(core.shared.options.head_bytes_max);
-    let mut connection = pin!(builder.serve_connection(Io(Rc::clone(socket)), service));
-    poll_fn(|cx| {
+    let mut connection = builder.serve_connection(Io(Rc::clone(socket)), service);
+    let over = poll_fn(|cx| {
         if let Poll::Ready(why) = socket.poll_end(cx) {
-            return Poll::Ready(Some(why));
+            return Poll::Ready(Some(Some(why)));
+        }
+        if socket.is_parking() {
+            return Poll::Ready(None);
         }
         // An error is the client's: what there is to say about it is in `socket.refused()`.
-        connection.as_mut().poll(cx).map(|_| None)
+        Pin::new(&mut connection).poll(cx).map(|_| Some(None))
     })
-    .await
+    .await;
+    if over.is_none() {
+        socket.parked(connection.into_parts().read_buf);
+    }
+    over
 }
 
 /// Tells a client that its request is not understood, and closes.

@@ -4,15 +4,20 @@
 //! the connection's driver, its service and the core's sweep. That is all the deadlines need: no
 //! timer per connection, a few cells to look at once a tick.
 //!
+//! While a connection is idle it is parked: hyper and its 16 KiB of buffers are gone, and come back
+//! with the next byte.
+//!
 //! hyper answers heads that it cannot parse by itself, with an empty body. [`Io`] keeps such an
 //! answer back and notes its status, so that the driver can send a problem document instead.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -32,6 +37,16 @@ pub enum Phase {
     Serving,
     /// The response is complete, and may still stand in hyper's buffer.
     Flushing,
+}
+
+/// Whether hyper has the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// Nobody does: there is the socket alone until something comes.
+    Parked,
+    Hyper,
+    /// hyper does, and shall let go, since the connection has been idle for a while.
+    Parking,
 }
 
 /// Why the sweep or a drain ends a connection.
@@ -54,6 +69,9 @@ pub struct Socket {
     stalled: Cell<Option<Tick>>,
     /// The status of hyper's own answer to a head it could not parse.
     refused: Cell<Option<StatusCode>>,
+    hold: Cell<Hold>,
+    /// What hyper had read and not used when it let go.
+    left: RefCell<Bytes>,
     end: Cell<Option<End>>,
     driver: RefCell<Option<Waker>>,
 }
@@ -68,6 +86,8 @@ impl Socket {
             since,
             stalled: Cell::new(None),
             refused: Cell::new(None),
+            hold: Cell::new(Hold::Parked),
+            left: RefCell::default(),
             end: Cell::new(None),
             driver: RefCell::new(None),
         }
@@ -115,9 +135,53 @@ impl Socket {
     /// Ends the connection: its driver returns at once.
     pub fn end(&self, why: End) {
         self.end.set(Some(why));
+        self.wake();
+    }
+
+    /// Has hyper let go of an idle connection.
+    pub fn park(&self) {
+        if self.hold.get() == Hold::Hyper {
+            self.hold.set(Hold::Parking);
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
         if let Some(driver) = self.driver.take() {
             driver.wake();
         }
+    }
+
+    /// Whether hyper shall let go now: it is asked to, and nothing has come since.
+    pub fn is_parking(&self) -> bool {
+        self.hold.get() == Hold::Parking && self.phase.get() == Phase::Idle
+    }
+
+    /// hyper has let go, and had read this of a next head.
+    pub fn parked(&self, left: Bytes) {
+        self.hold.set(Hold::Parked);
+        self.note_read(left.len());
+        *self.left.borrow_mut() = left;
+    }
+
+    /// Waits until there is something to read, or the end.
+    ///
+    /// # Cancel safety
+    /// Nothing is read.
+    pub async fn readable(&self) -> Result<(), End> {
+        poll_fn(|cx| {
+            if let Poll::Ready(why) = self.poll_end(cx) {
+                return Poll::Ready(Err(why));
+            }
+            let is_left = !self.left.borrow().is_empty();
+            if !is_left {
+                // An error is for whoever reads it.
+                drop(ready!(self.stream.borrow().poll_read_ready(cx)));
+            }
+            self.hold.set(Hold::Hyper);
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 
     /// Whether the connection has been ended from outside; wakes `driver` when it is.
@@ -136,6 +200,10 @@ impl Socket {
     }
 
     fn enter(&self, phase: Phase) {
+        if self.hold.get() == Hold::Parking {
+            // Something came before hyper let go.
+            self.hold.set(Hold::Hyper);
+        }
         self.phase.set(phase);
         self.since.set(self.now.get());
     }
@@ -196,6 +264,12 @@ impl Read for Io {
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let socket = &self.0;
+        let mut left = socket.left.borrow_mut();
+        if !left.is_empty() {
+            let some = left.len().min(into.remaining());
+            into.put_slice(&left.split_to(some));
+            return Poll::Ready(Ok(()));
+        }
         SCRATCH.with_borrow_mut(|scratch| {
             let room = into.remaining().min(scratch.len());
             let mut buffer = ReadBuf::new(&mut scratch[..room]);
