@@ -175,8 +175,11 @@ impl Socket {
             }
             let is_left = !self.left.borrow().is_empty();
             if !is_left {
-                // An error is for whoever reads it.
-                drop(ready!(self.stream.borrow().poll_read_ready(cx)));
+                // A look at the socket itself: the runtime takes a new one for readable. An error
+                // is for whoever reads it.
+                let mut byte = [0];
+                let mut peeked = ReadBuf::new(&mut byte);
+                drop(ready!(self.stream.borrow().poll_peek(cx, &mut peeked)));
             }
             self.hold.set(Hold::Hyper);
             Poll::Ready(Ok(()))
