@@ -16,7 +16,7 @@ use crate::clock::{self, Stopwatch};
 use crate::feed::{Publisher, Subscriber};
 use crate::log::{Appender, Consumer};
 use crate::marks::Marks;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WorkerMetrics};
 use crate::seed::Seeder;
 use crate::snapshot::{self, Builder, Encoder, Published, refresh};
 use crate::stage::Stage;
@@ -102,6 +102,12 @@ pub fn kept_secret(data_dir: &Path) -> io::Result<Vec<u8>> {
     let path = data_dir.join("jwt-secret");
     match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Ok(secret) if secret.len() < SECRET_CHARS => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "is cut short; remove it",
+            ));
+        }
         read => return read,
     }
     let secret: String = rand::rng()
@@ -120,12 +126,14 @@ pub fn kept_secret(data_dir: &Path) -> io::Result<Vec<u8>> {
         .open(&unfinished)?;
     file.write_all(secret.as_bytes())?;
     file.sync_all()?;
-    let linked = fs::hard_link(&unfinished, &path);
-    fs::remove_file(&unfinished)?;
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => fs::read(path),
+    match fs::hard_link(&unfinished, &path) {
+        Ok(()) => fs::remove_file(&unfinished)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::remove_file(&unfinished)?,
+        // Not every file system has links.
+        Err(_) => fs::rename(&unfinished, &path)?,
     }
+    File::open(data_dir)?.sync_all()?;
+    fs::read(path)
 }
 
 /// A process alone, without its HTTP side: log, store, feed, snapshot and their threads.
@@ -176,12 +184,7 @@ impl App {
             store,
             publisher: Publisher::Embedded(to_feed),
             clock: clock::now,
-            observe: move |step: Step| {
-                if step.applied {
-                    let micros = u64::try_from(step.duration_micros).unwrap_or(0);
-                    counted.batch(step.commands, Duration::from_micros(micros));
-                }
-            },
+            observe: move |step| count(&counted, &step),
         };
         let encoder = Encoder::spawn(&published)?;
         let threads = vec![
@@ -256,13 +259,22 @@ fn load(store: &mut Store) -> Result<snapshot::Snapshot, OpenError> {
     Ok(builder.build(positions))
 }
 
+fn count(metrics: &WorkerMetrics, step: &Step) {
+    if step.applied {
+        let took = Duration::from_micros(u64::try_from(step.duration_micros).unwrap_or(0));
+        metrics.batch(step.commands, step.dead_letters, took);
+    } else {
+        metrics.batches_refused.inc();
+    }
+}
+
 /// The writer: one thread, since SQLite has one writer and its calls block.
 fn write(
     worker: Worker<impl FnMut(Step) + Send + 'static>,
     stage: Stage,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = runtime::single_threaded()?;
-    runtime::spawn("writer", move || {
+    runtime::spawn("writer".to_owned(), stage.clone(), move || {
         if let Err(fatal) = runtime.block_on(worker::run(worker)) {
             stage.fail(format!("the writer has stopped: {fatal}"));
         }
@@ -280,7 +292,7 @@ fn follow(
     let runtime = runtime::single_threaded()?;
     let (published, marks) = (Arc::clone(published), Arc::clone(marks));
     let seconds = metrics.snapshots.publish_seconds.clone();
-    runtime::spawn("refresher", move || {
+    runtime::spawn("refresher".to_owned(), stage.clone(), move || {
         let count = |took: Duration| seconds.observe(took.as_secs_f64());
         if let Err(gap) = runtime.block_on(refresh::run(subscriber, published, marks, count)) {
             stage.fail(format!("the snapshot cannot follow the feed: {gap}"));

@@ -1,7 +1,7 @@
 //! The command line: from arguments and the environment to what is done.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -150,16 +150,12 @@ fn serve(config: Config) -> Result<(), Failed> {
     let _logs = runtime::log_to_stderr(config.log_format, &config.log_filter);
     runtime::raise_file_limit();
     let data_dir = DataDir::open(&config.data_dir)?;
-    let cannot_listen = |error| Failed::Listen("HTTP_PORT", config.listen, error);
-    let public = http::bind(config.listen, config.cores.count).map_err(cannot_listen)?;
-    let address = http::local_address(&public).map_err(cannot_listen)?;
-    let admin = match config.admin {
-        Some(address) => http::bind(address, 1)
-            .map_err(|error| Failed::Listen("ADMIN_PORT", address, error))?
-            .pop(),
-        None => None,
-    };
-
+    // Known before the todos are loaded; listened to after, so that nobody is left waiting.
+    let public = listenable("HTTP_PORT", config.listen)?;
+    let admin = config
+        .admin
+        .map(|address| listenable("ADMIN_PORT", address))
+        .transpose()?;
     let (key_is_kept, auth) = authenticator(&config)?;
     let app = App::open(
         data_dir,
@@ -169,6 +165,13 @@ fn serve(config: Config) -> Result<(), Failed> {
             serving_threads: config.cores.count + usize::from(admin.is_some()),
         },
     )?;
+    let public = listen("HTTP_PORT", public, config.cores.count)?;
+    let address =
+        http::local_address(&public).map_err(|error| Failed::Io("cannot start", error))?;
+    let admin = match admin {
+        Some(address) => listen("ADMIN_PORT", address, 1)?.pop(),
+        None => None,
+    };
     let shared = Arc::new(Shared {
         options: config.http,
         auth,
@@ -185,10 +188,10 @@ fn serve(config: Config) -> Result<(), Failed> {
         let servers = Servers::start(shared, public, admin, config.cores)?;
         let control = listen_for_orders(&config.data_dir);
         app.stage.advance(At::Serving);
-        runtime::announce(address)?;
         if key_is_kept {
-            greet(address);
+            greet(address, &config.data_dir);
         }
+        runtime::announce(address)?;
         let ended = tokio::select! {
             ended = servers.until_stopped(config.shutdown) => ended,
             () = take_orders(control, &app) => true,
@@ -204,6 +207,18 @@ fn serve(config: Config) -> Result<(), Failed> {
         Ok(false) => Err(Failed::Stopped),
         Err(error) => Err(Failed::Io("cannot serve", error)),
     }
+}
+
+fn listenable(variable: &'static str, address: SocketAddr) -> Result<SocketAddr, Failed> {
+    http::probe(address).map_err(|error| Failed::Listen(variable, address, error))
+}
+
+fn listen(
+    variable: &'static str,
+    address: SocketAddr,
+    count: usize,
+) -> Result<Vec<TcpListener>, Failed> {
+    http::bind(address, count).map_err(|error| Failed::Listen(variable, address, error))
 }
 
 /// Without the socket the server goes on, and says what it cannot do.
@@ -242,21 +257,31 @@ fn kept_secret(data_dir: &Path) -> Result<Vec<u8>, Failed> {
 }
 
 /// What to try first, for who has configured nothing.
-fn greet(address: SocketAddr) {
-    let ip = match address.ip() {
-        ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        ip => ip,
-    };
-    let base = format!("http://{}", SocketAddr::new(ip, address.port()));
+fn greet(address: SocketAddr, data_dir: &Path) {
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "millpond".to_owned());
+    let data_dir = data_dir.display();
+    let base = format!("http://{}", reachable(address));
     eprintln!(
         "
 Try it:
-  TOKEN=$(target/release/millpond token --sub alice)
+  TOKEN=$({program} token --data-dir {data_dir} --sub alice)
   curl -i {base}/todos -H \"Authorization: Bearer $TOKEN\" \\
        -H 'Content-Type: application/json' -H 'Prefer: wait=5' -d '{{\"title\":\"Buy milk\"}}'
   curl -i '{base}/todos?limit=10'
 "
     );
+}
+
+/// An address that a client on this machine can use for one that is listened to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn seed(config: Config, todos: u64) -> Result<(), Failed> {
@@ -310,9 +335,10 @@ fn token(config: &Config, user: &str, ttl: Duration) -> Result<(), Failed> {
     let secret = match &config.auth.key {
         Key::Secret(secret) => secret.clone(),
         Key::Kept => {
-            std::fs::create_dir_all(&config.data_dir)
-                .map_err(|error| Failed::Io("DATA_DIR", error))?;
-            kept_secret(&config.data_dir)?
+            let data_dir = &config.data_dir;
+            std::fs::create_dir_all(data_dir).map_err(|error| Failed::Io("DATA_DIR", error))?;
+            eprintln!("signed with the secret kept in {}", data_dir.display());
+            kept_secret(data_dir)?
         }
         Key::Public { .. } => {
             let problem = "checks tokens and cannot sign one; sign it with the private key";
@@ -352,12 +378,7 @@ fn migrate(config: Config) -> Result<(), Failed> {
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn healthcheck(address: SocketAddr) -> Result<(), Failed> {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    let address = SocketAddr::new(ip, address.port());
+    let address = reachable(address);
     let answer =
         ask_health(address).map_err(|error| Failed::Io("no answer from /health", error))?;
     if answer.starts_with(b"HTTP/1.1 200 ") {

@@ -38,6 +38,12 @@ pub struct Shutdown {
 /// and closing the store.
 const CLOSING_TIME: Duration = Duration::from_millis(500);
 
+/// After a fault what is being served is answered, and then somebody shall start the process anew.
+const AFTER_FAULT: Shutdown = Shutdown {
+    delay: Duration::ZERO,
+    grace: Duration::from_secs(2),
+};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     Text,
@@ -80,15 +86,39 @@ pub fn single_threaded() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// Starts a thread with a name, as tools show it.
+/// Starts a thread with a name, as tools show it. The process cannot go on without it: a panic in it
+/// is a fault.
 ///
 /// # Errors
 /// Those of the system: no thread left.
 pub fn spawn<T: Send + 'static>(
-    name: &str,
+    name: String,
+    stage: Stage,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    thread::Builder::new().name(name.to_owned()).spawn(run)
+    let watched = Watched {
+        name: name.clone(),
+        stage,
+    };
+    thread::Builder::new().name(name).spawn(move || {
+        let _watched = watched;
+        run()
+    })
+}
+
+/// Reports the panic of the thread that it lies in.
+struct Watched {
+    name: String,
+    stage: Stage,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.stage
+                .fail(format!("the thread {} has panicked", self.name));
+        }
+    }
 }
 
 /// The serving threads, one per listener.
@@ -125,7 +155,8 @@ impl Servers {
         for (nth, (surface, listener)) in surfaces.enumerate() {
             let pinned = ids.get(nth % ids.len().max(1)).copied();
             let shared = Arc::clone(&shared);
-            threads.push(spawn(&format!("serve-{nth}"), move || {
+            let stage = shared.stage.clone();
+            threads.push(spawn(format!("serve-{nth}"), stage, move || {
                 if let Some(id) = pinned.filter(|_| surface == Surface::Public) {
                     core_affinity::set_for_current(id);
                 }
@@ -160,6 +191,7 @@ impl Servers {
             }
         };
         let watch = Stopwatch::start();
+        let shutdown = if faulty { AFTER_FAULT } else { shutdown };
         let drain = drain(&stage, shutdown, join(threads));
         let cut_off = tokio::select! {
             cut_off = drain => cut_off,

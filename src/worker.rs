@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::clock::Clock;
-use crate::domain::Batch;
+use crate::domain::{Applied, Batch, Outcome};
 use crate::feed::{Closed, Publisher};
 use crate::log::{AppendError, Consumer};
 use crate::store::{ApplyError, Store, StoreError};
@@ -35,6 +35,8 @@ pub enum Fatal {
 pub struct Step {
     pub commands: usize,
     pub applied: bool,
+    /// Commands of it that became dead letters.
+    pub dead_letters: usize,
     /// From the batch's being handed out to its being applied or not.
     pub duration_micros: i64,
 }
@@ -75,6 +77,7 @@ impl<Observe: FnMut(Step)> Worker<Observe> {
         (self.observe)(Step {
             commands,
             applied: done.is_ok(),
+            dead_letters: done.as_deref().map_or(0, dead_letters),
             duration_micros: (self.clock)().as_micros() - started.as_micros(),
         });
         match done {
@@ -114,6 +117,13 @@ impl<Observe: FnMut(Step)> Worker<Observe> {
         }
         Ok(())
     }
+}
+
+fn dead_letters(applied: &[Applied]) -> usize {
+    let outcomes = applied.iter().flat_map(|part| &part.outcomes);
+    outcomes
+        .filter(|one| matches!(one.outcome, Outcome::Dead(_)))
+        .count()
 }
 
 /// What can be tried again later is, at the next occasion.

@@ -12,23 +12,32 @@ use tracing::warn;
 /// Connections that the kernel keeps for a core until it accepts them (capped by `somaxconn`).
 /// A full backlog delays newcomers; they are not refused.
 const BACKLOG: i32 = 4_096;
+/// Bytes of a response that the kernel holds for a connection before they are on their way, at
+/// most. A megabit link takes a second for as much.
+const UNSENT_BYTES_MAX: u32 = 128 << 10;
 /// Pause after an accept error that will not go away by itself at once (no file left).
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Whether one may listen at an address; port 0 is made a free one.
+///
+/// `SO_REUSEPORT` would let a second server of the same user share the port unnoticed: a plain bind
+/// finds it out.
+///
+/// # Errors
+/// [`io::ErrorKind::AddrInUse`] where any other socket listens there, be it with `SO_REUSEPORT`.
+pub fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
+    let probe = socket(address)?;
+    probe.bind(&address.into())?;
+    let bound = probe.local_addr()?.as_socket();
+    Ok(bound.ok_or(io::ErrorKind::AddrNotAvailable)?)
+}
 
 /// Binds `count` listeners to one address; port 0 takes a free port for all of them.
 ///
 /// # Errors
-/// [`io::ErrorKind::AddrInUse`] where any other socket listens there, be it with `SO_REUSEPORT`.
+/// Those of [`probe`].
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
-    // `SO_REUSEPORT` would let a second server of the same user share the port unnoticed. A plain
-    // bind comes first and finds it out.
-    let probe = socket(address)?;
-    probe.bind(&address.into())?;
-    let bound = probe
-        .local_addr()?
-        .as_socket()
-        .ok_or(io::ErrorKind::AddrNotAvailable)?;
-    drop(probe);
+    let bound = probe(address)?;
     (0..count).map(|_| listen(bound)).collect()
 }
 
@@ -49,6 +58,9 @@ fn listen(address: SocketAddr) -> io::Result<StdListener> {
     socket.set_nonblocking(true)?;
     // Accepted sockets inherit it: a response is never held back for one more byte.
     socket.set_tcp_nodelay(true)?;
+    // A response is taken from us no faster than its client reads: what a slow reader pins is this
+    // and not the megabytes to which the kernel's buffer grows, and its progress shows.
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

@@ -34,7 +34,7 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 
 pub use self::core::{Core, Surface, serve};
-pub use listener::{bind, local_address};
+pub use listener::{bind, local_address, probe};
 
 use crate::log::Appender;
 use crate::marks::Marks;

@@ -139,8 +139,10 @@ fn metric(labels: &[(&str, &str)]) -> Metric {
     metric
 }
 
-/// Prometheus knows no other number. Exact up to 2^53.
-#[allow(clippy::cast_precision_loss)]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact up to 2^53, and Prometheus knows no other number"
+)]
 fn as_f64(count: u64) -> f64 {
     count as f64
 }

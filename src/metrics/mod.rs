@@ -143,6 +143,7 @@ pub struct Metrics {
 pub struct WorkerMetrics {
     pub commands: IntCounter,
     pub dead_letters: IntCounter,
+    pub batches_refused: IntCounter,
     pub apply_seconds: prometheus::Histogram,
 }
 
@@ -154,8 +155,9 @@ pub struct SnapshotMetrics {
 
 impl WorkerMetrics {
     /// Counts a batch that was applied, and how long its transaction took.
-    pub fn batch(&self, commands: usize, took: Duration) {
+    pub fn batch(&self, commands: usize, dead_letters: usize, took: Duration) {
         self.commands.inc_by(commands as u64);
+        self.dead_letters.inc_by(dead_letters as u64);
         self.apply_seconds.observe(took.as_secs_f64());
     }
 }
@@ -177,6 +179,11 @@ impl Metrics {
                 &registry,
                 "dead_letters_total",
                 "Commands that became dead letters",
+            ),
+            batches_refused: counter(
+                &registry,
+                "batches_refused_total",
+                "Batches that were not applied: their clients were told so",
             ),
             apply_seconds: histogram(
                 &registry,

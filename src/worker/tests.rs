@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{Applied, Command, Payload, Position, Timestamp};
+use crate::domain::{Command, Payload, Position, Timestamp};
 use crate::feed::{self, Subscriber};
 use crate::log::{self, Appender};
 use crate::store::sqlite::tests::{Directory, creates};
