@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -182,6 +182,7 @@ fn serve(config: Config) -> Result<(), Failed> {
         metrics: Arc::clone(&app.metrics),
         stage: app.stage.clone(),
         connections: AtomicUsize::new(0),
+        crowded: AtomicBool::new(false),
     });
     let runtime = runtime::single_threaded().map_err(|error| Failed::Io("cannot start", error))?;
     let ended = runtime.block_on(async {

@@ -5,16 +5,22 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use crate::seed::{self, Seeded, Seeder};
 
 /// Bytes of an order, at most.
 const ORDER_BYTES_MAX: u64 = 1_024;
+/// Time in which an order is given, or a report is read: others wait for their turn.
+const TALK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after an accept error: no file left.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Todos between two reports of progress.
 const REPORT_EVERY: u64 = 1_000;
 
@@ -55,7 +61,10 @@ pub async fn serve(listener: UnixListener, seeder: Seeder) {
     loop {
         let done = match listener.accept().await {
             Ok((stream, _)) => obey(stream, &seeder).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                sleep(ACCEPT_RETRY).await;
+                Err(error)
+            }
         };
         if let Err(error) = done {
             warn!(%error, "an order over the control socket broke off");
@@ -66,9 +75,8 @@ pub async fn serve(listener: UnixListener, seeder: Seeder) {
 async fn obey(stream: UnixStream, seeder: &Seeder) -> io::Result<()> {
     let (from, mut to) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(from.take(ORDER_BYTES_MAX))
-        .read_line(&mut line)
-        .await?;
+    let mut from = BufReader::new(from.take(ORDER_BYTES_MAX));
+    timeout(TALK_TIMEOUT, from.read_line(&mut line)).await??;
     let report = match serde_json::from_str(&line) {
         Ok(Order::Seed { todos }) if todos <= seed::TODOS_MAX => {
             let (reports, mut progress) = tokio::sync::watch::channel(0);
@@ -100,7 +108,7 @@ async fn obey(stream: UnixStream, seeder: &Seeder) -> io::Result<()> {
 async fn write(to: &mut (impl AsyncWriteExt + Unpin), report: &Report) -> io::Result<()> {
     let mut line = serde_json::to_vec(report)?;
     line.push(b'\n');
-    to.write_all(&line).await
+    timeout(TALK_TIMEOUT, to.write_all(&line)).await?
 }
 
 /// Has the process that listens at `path` seed.

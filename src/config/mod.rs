@@ -158,6 +158,12 @@ pub struct Settings {
     /// Kafka brokers of a fleet (not in this version: must be unset)
     #[arg(long, env, global = true)]
     kafka_brokers: Option<String>,
+    /// Another name of KAFKA_BROKERS (not in this version: must be unset)
+    #[arg(long, env, global = true)]
+    kafka_bootstrap_servers: Option<String>,
+    /// File of keys (JWKS) to check tokens with (not in this version: must be unset)
+    #[arg(long, env, global = true)]
+    jwt_jwks_file: Option<String>,
     /// Redis of a fleet (not in this version: must be unset)
     #[arg(long, env, global = true, hide_env_values = true)]
     redis_url: Option<String>,
@@ -172,7 +178,6 @@ pub struct Config {
     pub cores: Cores,
     pub shutdown: Shutdown,
     pub http: http::Options,
-    /// `None`: alone, a random secret is kept in `DATA_DIR`.
     pub auth: auth::Options,
     pub log: log::Options,
     pub store: store::Options,
@@ -186,7 +191,7 @@ impl Settings {
     /// # Errors
     /// The first variable that cannot work.
     pub fn check(self) -> Result<Config, BadConfig> {
-        self.no_fleet_yet()?;
+        self.nothing_to_come()?;
         self.check_limits()?;
         Ok(Config {
             listen: SocketAddr::new(self.http_host, self.http_port),
@@ -215,53 +220,58 @@ impl Settings {
         })
     }
 
-    fn no_fleet_yet(&self) -> Result<(), BadConfig> {
+    fn nothing_to_come(&self) -> Result<(), BadConfig> {
         let fleet = [
             ("DATABASE_URL", &self.database_url),
             ("KAFKA_BROKERS", &self.kafka_brokers),
+            ("KAFKA_BOOTSTRAP_SERVERS", &self.kafka_bootstrap_servers),
+            ("JWT_JWKS_FILE", &self.jwt_jwks_file),
             ("REDIS_URL", &self.redis_url),
         ];
         let is_set = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
         match fleet.iter().find(|(_, value)| is_set(value)) {
             Some((variable, _)) => Err(bad(
                 variable,
-                "this version serves alone, over SQLite; unset it to run so",
+                "is not in this version, which serves alone over SQLite; unset it",
             )),
             None => Ok(()),
         }
     }
 
     fn check_limits(&self) -> Result<(), BadConfig> {
-        let least = [
-            ("BODY_LIMIT_BYTES", self.body_limit_bytes, 1_024),
-            ("HEAD_LIMIT_BYTES", self.head_limit_bytes, 1_024),
-            ("LOG_QUEUE_COMMANDS", self.log_queue_commands, 1),
+        // In this order: the limit on a body is good before others are held against it.
+        let twice_a_body = self.body_limit_bytes.saturating_mul(2);
+        let bounds = [
+            (
+                "BODY_LIMIT_BYTES",
+                self.body_limit_bytes,
+                1_024,
+                values::BODY_LIMIT_BYTES_MAX,
+            ),
+            (
+                "HEAD_LIMIT_BYTES",
+                self.head_limit_bytes,
+                1_024,
+                values::HEAD_LIMIT_BYTES_MAX,
+            ),
+            ("LOG_QUEUE_COMMANDS", self.log_queue_commands, 1, usize::MAX),
             (
                 "LOG_QUEUE_BYTES",
                 self.log_queue_bytes,
-                2 * self.body_limit_bytes,
+                twice_a_body,
+                usize::MAX,
             ),
-            ("BATCH_COMMANDS", self.batch_commands, 1),
-            ("BATCH_BYTES", self.batch_bytes, 2 * self.body_limit_bytes),
-            ("TODOS_MAX", self.todos_max, 1),
+            ("BATCH_COMMANDS", self.batch_commands, 1, usize::MAX),
+            ("BATCH_BYTES", self.batch_bytes, twice_a_body, usize::MAX),
+            ("TODOS_MAX", self.todos_max, 1, usize::MAX),
         ];
-        for (variable, value, least) in least {
+        for (variable, value, least, most) in bounds {
             if value < least {
                 return Err(bad(
                     variable,
                     format!("{value} is too small; at least {least}"),
                 ));
             }
-        }
-        let most = [
-            ("BODY_LIMIT_BYTES", self.body_limit_bytes, 16 << 20),
-            (
-                "HEAD_LIMIT_BYTES",
-                self.head_limit_bytes,
-                values::HEAD_LIMIT_BYTES_MAX,
-            ),
-        ];
-        for (variable, value, most) in most {
             if value > most {
                 return Err(bad(
                     variable,
@@ -269,12 +279,24 @@ impl Settings {
                 ));
             }
         }
+        self.check_times()
+    }
+
+    fn check_times(&self) -> Result<(), BadConfig> {
+        if self.batch_linger > values::BATCH_LINGER_MAX {
+            return Err(bad(
+                "BATCH_LINGER",
+                "must be at most 1s: every write waits for it",
+            ));
+        }
+        if self.shutdown_grace < values::SHUTDOWN_GRACE_MIN {
+            return Err(bad("SHUTDOWN_GRACE", "must be at least 1s"));
+        }
         let timeouts = [
             ("HEAD_TIMEOUT", self.head_timeout),
             ("BODY_TIMEOUT", self.body_timeout),
             ("IDLE_TIMEOUT", self.idle_timeout),
             ("WRITE_TIMEOUT", self.write_timeout),
-            ("SHUTDOWN_GRACE", self.shutdown_grace),
         ];
         match timeouts.iter().find(|(_, time)| time.is_zero()) {
             Some((variable, _)) => Err(bad(variable, "must be longer than 0s")),
@@ -320,6 +342,12 @@ impl Settings {
         })?;
         let connections_max = match self.max_connections {
             Some(0) => return Err(bad("MAX_CONNECTIONS", "must be at least 1")),
+            Some(count) if count > values::connections_from_file_limit() => {
+                let most = values::connections_from_file_limit();
+                let problem =
+                    format!("{count} is more than the limit on open files allows ({most})");
+                return Err(bad("MAX_CONNECTIONS", problem));
+            }
             Some(count) => count,
             None => values::connections_from_file_limit(),
         };

@@ -12,6 +12,12 @@ use super::{BadConfig, bad};
 
 /// Serving cores, at most: each has a listener and a set of metric cells of its own.
 pub const SERVER_CORES_MAX: usize = 1_024;
+/// Bytes of a request body that can be allowed, at most: every connection may hold one.
+pub const BODY_LIMIT_BYTES_MAX: usize = 16 << 20;
+/// A linger, at most: every write waits for it.
+pub const BATCH_LINGER_MAX: Duration = Duration::from_secs(1);
+/// A grace, at least: less would cut off what is being answered.
+pub const SHUTDOWN_GRACE_MIN: Duration = Duration::from_secs(1);
 /// Bytes of a request head that can be allowed, at most: hyper gives up at about 400 KB.
 pub const HEAD_LIMIT_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a shared secret, at least. RFC 7518 (3.2) asks for 32 with HS256; fewer are warned of.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::value::RawValue;
 use simd_json::{Node, StaticNode};
 use tokio::time::timeout;
@@ -16,7 +16,7 @@ use super::Options;
 use super::response::Problem;
 use crate::domain::{Draft, Invalid};
 
-/// Requires a JSON media type.
+/// Requires a JSON media type, uncoded.
 pub fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
     let refused = || {
         Problem::new(
@@ -24,6 +24,14 @@ pub fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
             "Content-Type: must be application/json",
         )
     };
+    let is_coded = |coding: &HeaderValue| !coding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().any(is_coded) {
+        let problem = Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Encoding: bodies are taken uncoded",
+        );
+        return Err(problem.with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
     let value = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());

@@ -51,6 +51,16 @@ fn tags(list: &str) -> impl Iterator<Item = (bool, &str)> {
     })
 }
 
+/// Whether a text is tags, commas and blanks and nothing else, and at least one tag.
+fn is_tag_list(list: &str) -> bool {
+    let mut rest = list;
+    for (_, tag) in tags(list) {
+        rest = rest.split_once(tag).map_or("", |(_, behind)| behind);
+    }
+    let is_separator = |c: char| matches!(c, ' ' | '\t' | ',');
+    rest.len() < list.len() && rest.chars().all(is_separator)
+}
+
 /// Whether `If-None-Match` (RFC 9110, 13.1.2) says that the client has what `tag` names. The
 /// comparison is weak.
 pub fn client_has(headers: &HeaderMap, tag: &HeaderValue) -> bool {
@@ -69,19 +79,17 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
         if list == "*" {
             return Ok(Some(IfMatch::Any));
         }
+        if !is_tag_list(list) {
+            return Err(malformed());
+        }
         let known = matching.get_or_insert_with(Vec::new);
-        let mut seen = false;
         for (strong, tag) in tags(list) {
-            seen = true;
             known.extend(
                 tag.trim_matches('"')
                     .parse::<Hash128>()
                     .ok()
                     .filter(|_| strong),
             );
-        }
-        if !seen {
-            return Err(malformed());
         }
         if known.len() > IF_MATCH_TAGS_MAX {
             return Err(Problem::bad_request(format!(
@@ -241,7 +249,9 @@ mod tests {
             of(&format!("W/{}, \"other\"", item_tag(tag))).unwrap(),
             Some(IfMatch::Tags(vec![]))
         );
-        assert!(of("nonsense").is_err());
+        for bad in ["nonsense", "", "\"a\" junk", "W/", "\"open"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
         assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
     }
 }

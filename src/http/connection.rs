@@ -38,17 +38,28 @@ pub async fn serve(core: Rc<Core>, stream: TcpStream) {
     let Some(mut stream) = Rc::into_inner(socket).map(Socket::into_stream) else {
         return;
     };
-    match (ended, refused) {
-        (None, Some(status)) => {
-            core.metrics.refused(status);
-            refuse(&mut stream, status).await;
+    let status = match (ended, refused) {
+        (Some(End::HeadTooSlow), _) => Some(StatusCode::REQUEST_TIMEOUT),
+        (Some(End::IdleTooLong | End::ReaderStalled | End::Evicted), _) => return,
+        (None, refused) => refused,
+    };
+    if let Some(status) = status {
+        core.metrics.refused(status);
+    }
+    part(&core, &mut stream, status).await;
+}
+
+/// Closes a connection with a last word, if there is one to say, and before the grace is over.
+async fn part(core: &Core, stream: &mut TcpStream, refused: Option<StatusCode>) {
+    let close = async {
+        match refused {
+            Some(status) => refuse(stream, status).await,
+            None => linger(stream).await,
         }
-        (Some(End::HeadTooSlow), _) => {
-            core.metrics.refused(StatusCode::REQUEST_TIMEOUT);
-            refuse(&mut stream, StatusCode::REQUEST_TIMEOUT).await;
-        }
-        (Some(End::IdleTooLong | End::ReaderStalled | End::Evicted), _) => {}
-        (None, None) => linger(&mut stream).await,
+    };
+    tokio::select! {
+        () = close => {}
+        () = core.shared.stage.over() => {}
     }
 }
 
@@ -105,8 +116,8 @@ async fn refuse(stream: &mut TcpStream, status: StatusCode) {
 }
 
 /// Answers a connection beyond the limit with 503, and closes it.
-pub async fn turn_away(mut stream: TcpStream) {
-    refuse(&mut stream, StatusCode::SERVICE_UNAVAILABLE).await;
+pub async fn turn_away(core: &Core, mut stream: TcpStream) {
+    part(core, &mut stream, Some(StatusCode::SERVICE_UNAVAILABLE)).await;
 }
 
 /// Closes in two steps: no more is sent, then what still comes is thrown away, within bounds.

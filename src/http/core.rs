@@ -5,16 +5,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use hyper::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::task::{LocalSet, spawn_local};
-use tracing::warn;
+use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use super::answer::Answers;
 use super::sweep::Connections;
 use super::{Shared, connection, listener};
 use crate::metrics::CoreMetrics;
 use crate::snapshot::{Pin, Reader};
+
+/// Connections to the admin listener at once: some scrapers and probes, and people.
+const ADMIN_CONNECTIONS_MAX: u64 = 64;
+/// Connections taken off the backlog in a drain between two looks at those that are served.
+const BACKLOG_TURN: usize = 64;
 
 /// What a listener shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +62,16 @@ impl Core {
     pub fn snapshot(&self) -> Pin {
         self.reader.borrow_mut().current()
     }
+
+    /// What is looked after once a tick.
+    fn tick(&self) {
+        // An idle core lets go of an old snapshot, too.
+        self.answers.forget_old(&self.snapshot());
+        // Room that another core could not make.
+        if self.shared.crowded.load(Ordering::Relaxed) && self.connections.evict_idlest() {
+            self.shared.crowded.store(false, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Serves `listener` until the process drains and every connection is done, or the drain's grace
@@ -70,10 +85,8 @@ pub async fn serve(core: Core, listener: std::net::TcpListener) -> std::io::Resu
 async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
     let sweep = spawn_local({
         let core = Rc::clone(&core);
-        // An idle core lets go of an old snapshot, too.
         async move {
-            let forget = || core.answers.forget_old(&core.snapshot());
-            core.connections.sweep(forget).await;
+            core.connections.sweep(|| core.tick()).await;
         }
     });
     let stage = core.shared.stage.clone();
@@ -87,8 +100,13 @@ async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
         () = stage.draining() => {}
     }
     // What the kernel has accepted is served: closing the listener would reset it.
+    let mut taken = 0;
     while let Some(stream) = listener::accept_waiting(&listener) {
         admit(&core, stream);
+        taken += 1;
+        if taken % BACKLOG_TURN == 0 {
+            yield_now().await;
+        }
     }
     drop(listener);
     let cut_off = tokio::select! {
@@ -107,8 +125,8 @@ fn admit(core: &Rc<Core>, stream: TcpStream) {
         if admitted.has_room {
             connection::serve(Rc::clone(core), stream).await;
         } else {
-            warn!("connection turned away: MAX_CONNECTIONS is reached");
-            connection::turn_away(stream).await;
+            core.metrics.refused(StatusCode::SERVICE_UNAVAILABLE);
+            connection::turn_away(core, stream).await;
         }
     });
 }
@@ -121,12 +139,19 @@ struct Admitted {
 
 impl Admitted {
     fn new(core: &Rc<Core>) -> Self {
-        let open = core.shared.connections.fetch_add(1, Ordering::Relaxed);
         core.metrics.connection_opened();
-        let has_room = open < core.shared.options.connections_max
+        let has_room = match core.surface {
             // Who looks after an overloaded server gets through.
-            || core.surface == Surface::Admin
-            || core.connections.evict_idlest();
+            Surface::Admin => core.metrics.connections_open() <= ADMIN_CONNECTIONS_MAX,
+            Surface::Public => {
+                let open = core.shared.connections.fetch_add(1, Ordering::Relaxed);
+                open < core.shared.options.connections_max
+            }
+        };
+        let has_room = has_room || core.connections.evict_idlest();
+        if !has_room {
+            core.shared.crowded.store(true, Ordering::Relaxed);
+        }
         Self {
             core: Rc::clone(core),
             has_room,
@@ -137,7 +162,9 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.core.metrics.connection_closed();
-        self.core.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        if self.core.surface == Surface::Public {
+            self.core.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        }
         self.core.closed.notify_one();
     }
 }

@@ -1,5 +1,7 @@
 //! Gift codes: a request that waits for its answer from the log.
 
+use std::time::Duration;
+
 use hyper::{Response, StatusCode};
 use rand::distr::slice::Choose;
 use rand::{Rng, RngExt};
@@ -76,10 +78,14 @@ pub async fn claim(call: &Call) -> Result<Response<Body>, Problem> {
         },
     )
     .await?;
-    let limit = prefer
-        .wait
-        .unwrap_or(call.core.shared.options.gift_code_timeout);
-    let outcome = if prefer.respond_async || limit.is_zero() {
+    // Together they ask for an answer within the wait, and else for a receipt (RFC 7240, 4.3).
+    let unasked = if prefer.respond_async {
+        Duration::ZERO
+    } else {
+        call.core.shared.options.gift_code_timeout
+    };
+    let limit = prefer.wait.unwrap_or(unasked);
+    let outcome = if limit.is_zero() {
         Awaited::RanOut
     } else {
         wait(call, position, limit).await

@@ -28,7 +28,7 @@ mod todos;
 mod writes;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
@@ -80,4 +80,6 @@ pub struct Shared {
     pub stage: Stage,
     /// Open connections over all cores.
     pub connections: AtomicUsize,
+    /// Whether a newcomer was turned away by a core with no idle connection of its own.
+    pub crowded: AtomicBool,
 }

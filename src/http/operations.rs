@@ -1,12 +1,12 @@
 //! What became of a write, by its position.
 
-use hyper::header::RETRY_AFTER;
+use hyper::header::{CACHE_CONTROL, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json as value};
 
 use super::headers::Prefer;
 use super::openapi;
-use super::response::{Body, Problem, header, json};
+use super::response::{Body, NO_STORE, Problem, header, json};
 use super::service::Call;
 use super::submit::{self, Awaited, operation_path, preference_applied, problem_of};
 use crate::domain::{Outcome, Position, Recorded};
@@ -51,6 +51,7 @@ pub async fn get(call: &Call, position: &str) -> Result<Response<Body>, Problem>
         Awaited::Passed(None) => return Err(unknown()),
         Awaited::Passed(Some(recorded)) => json(StatusCode::OK, &ended(position, &recorded, &user)),
     };
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     preference_applied(response.headers_mut(), prefer);
     Ok(response)
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -19,6 +19,7 @@ use super::socket::Socket;
 use crate::snapshot::{self, Chunk};
 
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// A response body. Concrete, so that a list is sent without a box or a virtual call.
@@ -219,6 +220,8 @@ impl Problem {
         document.insert("request_id".into(), request_id.into());
         let body = serde_json::to_vec(&document).expect("a problem serialises");
         let mut response = with(self.status, PROBLEM_JSON, body);
+        // What is refused now may be right later (RFC 9111, 4.2.2).
+        response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
         response.headers_mut().extend(self.headers);
         if self.closes {
             response

@@ -96,9 +96,13 @@ pub async fn serve(
     };
     let request_id = call.request_id_header(route);
     let body_bytes = response.body().remaining_bytes();
+    let response_may_have_body = !matches!(
+        response.status(),
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
     let headers = response.headers_mut();
     headers.extend(request_id.map(|id| (X_REQUEST_ID, id)));
-    if call.parts.method == Method::HEAD {
+    if call.parts.method == Method::HEAD && response_may_have_body {
         // hyper derives it from the body, but not for HEAD.
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body_bytes));
     }

@@ -29,7 +29,8 @@ pub type Tick = u32;
 /// What a connection is doing, as far as deadlines and refusals need to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Between requests: nothing of the next head has come.
+    /// Between requests: nothing of the next head has come, or, for as long as it takes to park, it
+    /// came together with the request before.
     Idle,
     /// A head has begun.
     Head,
@@ -160,7 +161,12 @@ impl Socket {
     /// hyper has let go, and had read this of a next head.
     pub fn parked(&self, left: Bytes) {
         self.hold.set(Hold::Parked);
-        self.note_read(left.len());
+        self.note_read(&left);
+        let left = if self.phase.get() == Phase::Head {
+            left
+        } else {
+            Bytes::new()
+        };
         *self.left.borrow_mut() = left;
     }
 
@@ -211,8 +217,10 @@ impl Socket {
         self.since.set(self.now.get());
     }
 
-    fn note_read(&self, bytes: usize) {
-        if bytes > 0 && self.phase.get() == Phase::Idle {
+    /// Line ends before a head do not count (RFC 9112, 2.2).
+    fn note_read(&self, bytes: &[u8]) {
+        let is_head = bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+        if is_head && self.phase.get() == Phase::Idle {
             self.enter(Phase::Head);
         }
     }
@@ -278,7 +286,7 @@ impl Read for Io {
             let mut buffer = ReadBuf::new(&mut scratch[..room]);
             let mut stream = socket.stream.borrow_mut();
             ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
-            socket.note_read(buffer.filled().len());
+            socket.note_read(buffer.filled());
             into.put_slice(buffer.filled());
             Poll::Ready(Ok(()))
         })

@@ -17,6 +17,9 @@ use crate::log::AppendError;
 use crate::marks::Passed;
 use crate::store::Known;
 
+/// Time in which a command becomes durable, or its client is told that nobody knows: a disk that
+/// hangs must not hold every connection.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Seconds after which a refused write may be tried again.
 const RETRY_AFTER_S: u32 = 1;
 
@@ -28,7 +31,9 @@ const RETRY_AFTER_S: u32 = 1;
 /// # Cancel safety
 /// A command whose client has left may still be applied.
 pub async fn append(call: &Call, command: Command) -> Result<Position, Problem> {
-    call.core.shared.log.append(command).await.map_err(|error| {
+    let append = timeout(APPEND_TIMEOUT, call.core.shared.log.append(command));
+    let appended = append.await.unwrap_or(Err(AppendError::Unknown));
+    appended.map_err(|error| {
         let (detail, outcome) = match error {
             AppendError::NotEnqueued => (
                 "the write was not taken; it is safe to send it again",
@@ -161,15 +166,16 @@ pub fn receipt_headers(headers: &mut HeaderMap, position: Position, id: Option<U
     headers.insert(CONSISTENCY_TOKEN, header(&position.to_string()));
 }
 
-/// Says which preference was honoured (RFC 7240, 3).
+/// Says which preferences were honoured (RFC 7240, 3).
 pub fn preference_applied(headers: &mut HeaderMap, prefer: Prefer) {
     if prefer.respond_async {
-        headers.insert(
+        headers.append(
             PREFERENCE_APPLIED,
             HeaderValue::from_static("respond-async"),
         );
-    } else if let Some(wait) = prefer.wait {
-        headers.insert(
+    }
+    if let Some(wait) = prefer.wait {
+        headers.append(
             PREFERENCE_APPLIED,
             header(&format!("wait={}", wait.as_secs())),
         );

@@ -50,16 +50,12 @@ pub async fn create(call: &Call) -> Result<Response<Body>, Problem> {
     let key = idempotency_key(call.headers())?;
     check_is_json(call.headers())?;
     let draft = draft(&call.read_body().await?, Shape::Create)?;
-    let todos_max = call.core.shared.options.todos_max;
-    if call.core.snapshot().len() >= todos_max {
-        let detail = format!("there are {todos_max} todos, and no room for more");
-        return Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail));
-    }
     let at = clock::now();
     let id = match &key {
         Some(key) => Uuid::new_v5(&KEYED, format!("{user}\0{key}").as_bytes()),
         None => clock::uuid_v7(at),
     };
+    check_room(call, id)?;
     let key = key.map(|key| Idempotency {
         scope: scope(&user, "POST", "/todos", &key),
         fingerprint: fingerprint(&draft, None),
@@ -178,6 +174,17 @@ pub async fn delete(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
         action: Action::Delete { id, if_match },
     };
     submit(call, id, command, Kind::Delete).await
+}
+
+/// A create sent again has the room that it took the first time.
+fn check_room(call: &Call, id: Uuid) -> Result<(), Problem> {
+    let todos_max = call.core.shared.options.todos_max;
+    let snapshot = call.core.snapshot();
+    if snapshot.len() < todos_max || snapshot.find(id).is_some() {
+        return Ok(());
+    }
+    let detail = format!("there are {todos_max} todos, and no room for more");
+    Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail))
 }
 
 /// A path that cannot be a todo's is not worth a command.
