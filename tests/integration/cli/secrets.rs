@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::{USAGE, stderr, stdout};
-use crate::harness::{Launch, Response, Server, get, token};
+use crate::harness::{Launch, PATIENCE, Response, Server, eventually, get, token};
 
 const SECRET: &str = "a secret of more than thirty-two bytes, for tests";
 
@@ -85,12 +85,15 @@ fn two_fresh_servers_have_secrets_of_their_own() {
 #[test]
 fn a_first_start_shows_the_first_curl_lines() {
     let server = Launch::new().without("JWT_SECRET").start();
-    let stderr = server.stderr();
-    assert!(stderr.contains("curl"), "{stderr}");
-    assert!(
-        stderr.contains(&server.address().port().to_string()),
-        "{stderr}"
-    );
+    let port = server.address().port().to_string();
+    // They may come after the line on standard output.
+    eventually("a curl line with the port", PATIENCE, || {
+        let stderr = server.stderr();
+        let mut lines = stderr.lines();
+        lines
+            .any(|line| line.contains("curl") && line.contains(&port))
+            .then_some(())
+    });
 }
 
 #[test]

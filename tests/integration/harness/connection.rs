@@ -170,6 +170,16 @@ impl Connection {
         }
     }
 
+    /// Waits for as long as given, in which the server neither says a byte nor closes.
+    #[track_caller]
+    pub fn stays_silent(&mut self, time: Duration) {
+        self.patience(time);
+        let heard = self.fill();
+        let received = String::from_utf8_lossy(&self.received);
+        assert_eq!(heard, Err(Ended::TimedOut), "{received}");
+        self.patience(PATIENCE);
+    }
+
     /// How the connection ends when nothing more is asked; bytes that still come are dropped.
     pub fn end(&mut self) -> Ended {
         loop {

@@ -1,13 +1,15 @@
 //! Slow clients: what keeps its deadline is served, what does not is closed, others never notice.
 
-use std::net::TcpStream;
+mod parked;
+mod readers;
+mod room;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Connection, Ended, Launch, PATIENCE, Server, eventually, get, post};
+use crate::harness::{Connection, Ended, Launch, eventually, get, post};
 
 /// The deadline under test in most of these.
 const DEADLINE: &str = "1s";
@@ -127,96 +129,4 @@ fn a_connection_that_says_nothing_is_closed() {
     let server = launch.start();
     let started = Instant::now();
     given_up(&mut server.connect(), started);
-}
-
-/// A connection whose receive buffer is so small that unread answers stay with the server.
-fn narrow(server: &Server) -> Connection {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    socket.connect(&server.address().into()).unwrap();
-    Connection::of(TcpStream::from(socket), server.address()).unwrap()
-}
-
-#[test]
-fn a_reader_that_stalls_is_closed_while_others_are_served() {
-    let launch = Launch::new().env("WRITE_TIMEOUT", DEADLINE);
-    launch.seed(20_000);
-    let server = launch.start();
-    let mut connection = narrow(&server);
-    let authority = connection.authority();
-    // More than the kernel buffers on its own.
-    connection
-        .send(get("/todos").bytes(&authority).repeat(8))
-        .unwrap();
-    server.anyone().ask(&get("/health")).expect(200);
-    // Looks without reading, since that would end the stall.
-    eventually("the server closes", GONE, || connection.send(b"\r\n").err());
-    let whole = (0..8)
-        .map_while(|_| connection.response("GET").ok())
-        .count();
-    assert!(whole < 8, "all was sent although nothing was read");
-    server.anyone().ask(&get("/todos?limit=1")).expect(200);
-}
-
-#[test]
-fn a_reader_that_is_slow_but_reads_gets_all() {
-    let launch = Launch::new().env("WRITE_TIMEOUT", "60s");
-    launch.seed(20_000);
-    let server = launch.start();
-    let expected = server.anyone().ask(&get("/todos")).expect(200).body;
-    let mut connection = narrow(&server);
-    let response = connection.ask(&get("/todos")).unwrap().expect(200);
-    assert!(response.body == expected);
-}
-
-/// Whether the connection is served now. What is not is refused with 503, closed or left waiting.
-fn is_served(connection: &mut Connection) -> bool {
-    connection.patience(Duration::from_millis(500));
-    match connection.ask(&get("/health")) {
-        Ok(response) if response.status == 200 => true,
-        Ok(response) => {
-            response.problem(503);
-            false
-        }
-        Err(Ended::Garbled(bytes)) => panic!("{bytes:?}"),
-        Err(Ended::Closed | Ended::Reset | Ended::TimedOut) => false,
-    }
-}
-
-#[test]
-fn no_more_connections_than_the_limit_are_served_at_once() {
-    let server = Launch::new().env("MAX_CONNECTIONS", "8").start();
-    let mut held: Vec<Connection> = (0..16).map(|_| server.connect()).collect();
-    // Once to be let in or not, and once more: an idle one may have been given up for another.
-    for connection in &mut held {
-        is_served(connection);
-    }
-    let answers = held.iter_mut().map(is_served);
-    let at_once = answers.filter(|served| *served).count();
-    assert!((1..=8).contains(&at_once), "{at_once} are served at once");
-    drop(held);
-    served_again(&server);
-}
-
-#[test]
-fn idle_connections_make_room() {
-    let launch = Launch::new()
-        .env("MAX_CONNECTIONS", "8")
-        .env("IDLE_TIMEOUT", DEADLINE);
-    let server = launch.start();
-    let mut held: Vec<Connection> = (0..8).map(|_| server.connect()).collect();
-    for connection in &mut held {
-        connection.ask(&get("/health")).unwrap().expect(200);
-    }
-    served_again(&server);
-    drop(held);
-}
-
-fn served_again(server: &Server) {
-    eventually("a new connection is served", PATIENCE, || {
-        let mut connection = Connection::try_open(server.address()).ok()?;
-        connection.patience(Duration::from_secs(1));
-        let response = connection.ask(&get("/health")).ok()?;
-        (response.status == 200).then_some(())
-    });
 }
