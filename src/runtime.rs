@@ -275,6 +275,14 @@ impl Signals {
     }
 }
 
+/// Keeps the kernel from backing memory with huge pages: with many connections it makes whole ones
+/// resident for the few bytes of each buffer that are ever touched, about twice the memory.
+pub fn keep_pages_small() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        warn!(%error, "cannot turn huge pages off: memory will look larger");
+    }
+}
+
 /// Raises the soft limit on open files to the hard one: every connection is a file.
 pub fn raise_file_limit() {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {

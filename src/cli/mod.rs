@@ -1,25 +1,21 @@
 //! The command line: from arguments and the environment to what is done.
 
+mod serve;
+
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::net::UnixListener;
-use tracing::{info, warn};
 
 use crate::app::{self, App, DataDir, OpenError};
 use crate::config::{BadConfig, Config, EXIT_CONFIG, Settings, span};
-use crate::http::auth::{self, Authenticator, Key};
-use crate::http::{self, Shared};
-use crate::runtime::{self, Servers};
+use crate::http::auth::{self, Key};
+use crate::runtime;
 use crate::seed::{self, Seeded};
-use crate::stage::At;
 use crate::{clock, control};
 
 /// A to-do and gift-code API: reads from pre-serialised bytes, writes through a log.
@@ -138,7 +134,7 @@ fn run(cli: Cli) -> Result<(), Failed> {
         return Ok(());
     }
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(config),
+        Command::Serve => serve::serve(config),
         Command::Seed { todos } => seed(config, todos),
         Command::Token { sub, ttl } => token(&config, &sub, ttl),
         Command::Migrate => migrate(config),
@@ -146,133 +142,8 @@ fn run(cli: Cli) -> Result<(), Failed> {
     }
 }
 
-fn serve(config: Config) -> Result<(), Failed> {
-    let _logs = runtime::log_to_stderr(config.log_format, &config.log_filter);
-    runtime::raise_file_limit();
-    let data_dir = DataDir::open(&config.data_dir)?;
-    // Known before the todos are loaded; listened to after, so that nobody is left waiting.
-    let public = listenable("HTTP_PORT", config.listen)?;
-    let admin = config
-        .admin
-        .map(|address| listenable("ADMIN_PORT", address))
-        .transpose()?;
-    let (key_is_kept, auth) = authenticator(&config)?;
-    let app = App::open(
-        data_dir,
-        app::Options {
-            store: config.store,
-            log: config.log,
-            serving_threads: config.cores.count + usize::from(admin.is_some()),
-        },
-    )?;
-    let public = listen("HTTP_PORT", public, config.cores.count)?;
-    let address =
-        http::local_address(&public).map_err(|error| Failed::Io("cannot start", error))?;
-    let admin = match admin {
-        Some(address) => listen("ADMIN_PORT", address, 1)?.pop(),
-        None => None,
-    };
-    let shared = Arc::new(Shared {
-        options: config.http,
-        auth,
-        published: Arc::clone(&app.published),
-        marks: Arc::clone(&app.marks),
-        log: app.log.clone(),
-        outcomes: app.outcomes.clone(),
-        metrics: Arc::clone(&app.metrics),
-        stage: app.stage.clone(),
-        connections: AtomicUsize::new(0),
-        crowded: AtomicBool::new(false),
-    });
-    let runtime = runtime::single_threaded().map_err(|error| Failed::Io("cannot start", error))?;
-    let ended = runtime.block_on(async {
-        let servers = Servers::start(shared, public, admin, config.cores)?;
-        let control = listen_for_orders(&config.data_dir);
-        app.stage.advance(At::Serving);
-        if key_is_kept {
-            greet(address, &config.data_dir);
-        }
-        runtime::announce(address)?;
-        let ended = tokio::select! {
-            ended = servers.until_stopped(config.shutdown) => ended,
-            () = take_orders(control, &app) => true,
-        };
-        Ok(ended)
-    });
-    // After a second signal the serving threads are left as they are.
-    runtime.shutdown_background();
-    app.close();
-    info!("stopped");
-    match ended {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failed::Stopped),
-        Err(error) => Err(Failed::Io("cannot serve", error)),
-    }
-}
-
-fn listenable(variable: &'static str, address: SocketAddr) -> Result<SocketAddr, Failed> {
-    http::probe(address).map_err(|error| Failed::Listen(variable, address, error))
-}
-
-fn listen(
-    variable: &'static str,
-    address: SocketAddr,
-    count: usize,
-) -> Result<Vec<TcpListener>, Failed> {
-    http::bind(address, count).map_err(|error| Failed::Listen(variable, address, error))
-}
-
-/// Without the socket the server goes on, and says what it cannot do.
-fn listen_for_orders(data_dir: &Path) -> Option<UnixListener> {
-    control::bind(&app::control_socket(data_dir))
-        .inspect_err(|error| {
-            warn!(%error, "no control socket: `millpond seed` has to wait until the server stops");
-        })
-        .ok()
-}
-
-async fn take_orders(control: Option<UnixListener>, app: &App) {
-    match control {
-        Some(listener) => control::serve(listener, app.seeder()).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn authenticator(config: &Config) -> Result<(bool, Authenticator), Failed> {
-    let is_kept = matches!(config.auth.key, Key::Kept);
-    let kept = if is_kept {
-        kept_secret(&config.data_dir)?
-    } else {
-        Vec::new()
-    };
-    if let Key::Secret(secret) = &config.auth.key
-        && secret.len() < 32
-    {
-        warn!("JWT_SECRET has fewer than the 32 bytes that RFC 7518 asks for");
-    }
-    Ok((is_kept, Authenticator::new(config.auth.clone(), &kept)))
-}
-
 fn kept_secret(data_dir: &Path) -> Result<Vec<u8>, Failed> {
     app::kept_secret(data_dir).map_err(|error| Failed::Io("DATA_DIR: jwt-secret", error))
-}
-
-/// What to try first, for who has configured nothing.
-fn greet(address: SocketAddr, data_dir: &Path) {
-    let program = std::env::args()
-        .next()
-        .unwrap_or_else(|| "millpond".to_owned());
-    let data_dir = data_dir.display();
-    let base = format!("http://{}", reachable(address));
-    eprintln!(
-        "
-Try it:
-  TOKEN=$({program} token --data-dir {data_dir} --sub alice)
-  curl -i {base}/todos -H \"Authorization: Bearer $TOKEN\" \\
-       -H 'Content-Type: application/json' -H 'Prefer: wait=5' -d '{{\"title\":\"Buy milk\"}}'
-  curl -i '{base}/todos?limit=10'
-"
-    );
 }
 
 /// An address that a client on this machine can use for one that is listened to.
