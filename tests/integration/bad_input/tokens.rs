@@ -141,6 +141,16 @@ fn another_algorithm_is_refused_whatever_the_signature() {
 }
 
 #[test]
+fn an_extension_that_must_be_understood_is_not() {
+    let server = Server::shared();
+    let tokens = [json!(["exp"]), json!(["b64"]), json!([]), json!("exp")].map(|crit| {
+        let header = json!({ "alg": "HS256", "typ": "JWT", "crit": crit });
+        token::with_header(&header, "mallory", server.launch().secret())
+    });
+    all_refused(&server, &bearers(tokens));
+}
+
+#[test]
 fn another_secret_is_refused() {
     let server = Server::shared();
     let secret = server.launch().secret();

@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Server, get, id, post};
+use crate::harness::{Request, Server, delete, get, id, post};
 
 #[test]
 fn a_request_id_of_the_clients_is_echoed() {
@@ -152,4 +152,33 @@ fn a_problem_tells_an_error_from_another() {
     for (n, title) in titles.iter().enumerate() {
         assert!(!titles[..n].contains(title), "{titles:?}");
     }
+}
+
+#[test]
+fn problems_are_kept_by_no_cache() {
+    let server = Server::shared();
+    let mut alice = server.user("no-store");
+    let nowhere = format!("/todos/{}", Uuid::now_v7());
+    for (request, status) in [
+        (get("/nothing"), 404),
+        (get(&nowhere), 404),
+        (get("/todos?limit=0"), 400),
+        (Request::of("PATCH", "/todos"), 405),
+        (get("/operations/x"), 404),
+        (get("/todos").with("Host", "twice"), 400),
+        (post("/todos", &json!({ "title": 1 })), 400),
+        (post("/todos", &json!({ "title": "" })), 422),
+        (post("/todos", &json!({})).with("Authorization", "x"), 401),
+        (delete(&nowhere).waiting(), 404),
+    ] {
+        let response = alice.ask(&request);
+        response.problem(status);
+        let caching = response.header("Cache-Control");
+        assert_eq!(caching, Some("no-store"), "{status} {request:?}");
+    }
+    let mut connection = server.connect();
+    connection.send("no HTTP at all\r\n\r\n").unwrap();
+    let response = connection.response("GET").unwrap();
+    response.problem(400);
+    assert_eq!(response.must("Cache-Control"), "no-store");
 }

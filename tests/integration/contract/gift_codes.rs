@@ -97,3 +97,12 @@ fn claims_are_for_users() {
     let with_body = post("/gift-codes", &json!({}));
     server.user("gift body").ask(&with_body).expect(200);
 }
+
+#[test]
+fn a_wait_that_is_asked_for_outweighs_respond_async() {
+    let server = Server::shared();
+    let mut alice = server.user("gift async and wait");
+    let request = claim().with("Prefer", "respond-async, wait=5");
+    let body = alice.ask(&request).expect(200).json();
+    assert!(body["gift_code"].is_string(), "{body}");
+}

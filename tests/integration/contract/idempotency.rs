@@ -221,3 +221,18 @@ fn a_key_has_1_to_255_characters() {
     let twice = keyed(keyed(post("/todos", &json!({ "title": "t" })), "a"), "b");
     alice.ask(&twice).problem(400);
 }
+
+#[test]
+fn a_keyed_create_is_answered_again_when_the_table_is_full() {
+    let server = Launch::new().env("TODOS_MAX", "1").start();
+    let mut alice = server.user("alice");
+    let first = alice.ask(&create("k").waiting()).expect(201).json();
+    let again = alice.ask(&create("k").waiting()).expect(201).json();
+    assert_eq!(again, first);
+    let receipt = alice.ask(&create("k")).expect(202).json();
+    assert_eq!(receipt["id"], first["id"]);
+    let unkeyed = post("/todos", &json!({ "title": "t" }));
+    alice.ask(&unkeyed).problem(507);
+    alice.ask(&unkeyed.waiting()).problem(507);
+    assert_eq!(alice.todos(), [first]);
+}

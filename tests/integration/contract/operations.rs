@@ -137,3 +137,17 @@ fn what_is_no_position_is_no_operation() {
         );
     }
 }
+
+#[test]
+fn operations_are_kept_by_no_cache() {
+    let server = Server::shared();
+    let mut alice = server.user("operations no-store");
+    let receipt = alice
+        .ask(&post("/todos", &json!({ "title": "t" })))
+        .expect(202);
+    alice.outcome(&receipt);
+    for target in [receipt.must("Location"), "/operations/0-999999999"] {
+        let response = alice.ask(&get(target)).expect(200);
+        assert_eq!(response.must("Cache-Control"), "no-store", "{target}");
+    }
+}

@@ -105,3 +105,16 @@ fn a_tag_serves_after_a_restart() {
     let update = put(&path, &json!({ "title": "new" })).with("If-Match", &tag);
     server.user("alice").ask(&update.waiting()).expect(200);
 }
+
+#[test]
+fn what_follows_a_tag_without_a_comma_is_400() {
+    let server = Server::shared();
+    let mut alice = server.user("if-match junk");
+    let (path, tag) = tagged(&mut alice);
+    for junk in [r#""x" junk"#.to_owned(), format!("{tag} junk")] {
+        alice
+            .ask(&delete(&path).with("If-Match", &junk).waiting())
+            .problem(400);
+    }
+    alice.ask(&get(&path)).expect(200);
+}

@@ -77,6 +77,17 @@ fn clocks_may_differ_by_five_seconds() {
 }
 
 #[test]
+fn a_token_may_expire_within_a_second() {
+    let server = Server::shared();
+    let claims = format!(r#"{{"sub":"alice","exp":{}.5}}"#, now() + 600);
+    let claims: Value = serde_json::from_str(&claims).unwrap();
+    accepts(
+        &server,
+        &token::with_claims(&claims, server.launch().secret()),
+    );
+}
+
+#[test]
 fn unknown_claims_are_nobodys_business() {
     let server = Server::shared();
     let mut claims = claims();

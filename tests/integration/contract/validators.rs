@@ -161,3 +161,18 @@ fn head_says_what_get_says() {
         );
     }
 }
+
+#[test]
+fn a_head_that_matches_is_304_without_a_length() {
+    let (server, targets) = cacheable();
+    let mut anyone = server.anyone();
+    for target in &targets {
+        let tag = tag(&mut anyone, target);
+        for method in ["HEAD", "GET"] {
+            let request = Request::of(method, target).with("If-None-Match", &tag);
+            let response = anyone.ask(&request).expect(304);
+            let length = response.header("Content-Length");
+            assert_eq!(length, None, "{method} {target}");
+        }
+    }
+}
