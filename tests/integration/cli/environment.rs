@@ -35,7 +35,10 @@ fn a_bad_value_names_its_variable() {
         ("GIFT_CODE_STOCK", &["-1", "some", "1.5"]),
         ("KAFKA_GIFT_CODE_TIMEOUT", &["-1", "soon"]),
         ("TODOS_MAX", &["-1", "all"]),
-        ("BODY_LIMIT_BYTES", &["-1", "64k!", "big"]),
+        (
+            "BODY_LIMIT_BYTES",
+            &["-1", "64k!", "big", "18446744073709551615"],
+        ),
         ("HEAD_LIMIT_BYTES", &["-1", "big"]),
         ("MAX_CONNECTIONS", &["0", "-1", "many"]),
         ("HEAD_TIMEOUT", &["soon", "-1s", "1x"]),
@@ -58,6 +61,13 @@ fn a_bad_value_names_its_variable() {
             let launch = Launch::new().env(name, value);
             refused_naming(&launch, name);
         }
+    }
+}
+
+#[test]
+fn what_is_not_in_this_version_is_refused_by_name() {
+    for name in ["JWT_JWKS_FILE", "KAFKA_BOOTSTRAP_SERVERS"] {
+        refused_naming(&Launch::new().env(name, "x"), name);
     }
 }
 
