@@ -1,5 +1,8 @@
 //! `millpond seed`, with and without a server, and what a second server may not share.
 
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
 use crate::harness::{Launch, Server, get};
 
 /// Checks that the list is the seed of so many, newest on top, and nothing else.
@@ -96,4 +99,16 @@ fn a_second_server_on_the_same_port_is_refused() {
     for _ in 0..10 {
         server.anyone().ask(&get("/health")).expect(200);
     }
+}
+
+#[test]
+fn a_silent_client_of_the_control_socket_holds_a_seed_up_for_seconds_only() {
+    let server = Launch::new().start();
+    let silent = UnixStream::connect(server.launch().data().join("control.sock")).unwrap();
+    let started = Instant::now();
+    server.launch().seed(10);
+    let lasted = started.elapsed();
+    assert!(lasted < Duration::from_secs(8), "seeded after {lasted:?}");
+    is_seed(&server, 10);
+    drop(silent);
 }

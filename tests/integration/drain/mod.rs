@@ -3,7 +3,7 @@
 mod load;
 mod waiting;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Connection, Ended, Launch, PATIENCE, Server, eventually, get};
 
@@ -99,4 +99,44 @@ fn a_second_start_finds_all_that_the_first_left() {
     let launch = server.stop();
     let server = launch.start();
     assert_eq!(server.anyone().todos(), [todo]);
+}
+
+#[test]
+fn a_second_signal_ends_the_wait_for_an_idle_connection() {
+    for signal in SIGNALS {
+        let mut server = server();
+        let mut connection = server.connect();
+        connection.ask(&get("/health")).unwrap().expect(200);
+        server.signal("TERM");
+        until_it_listens_no_more(&server);
+        assert!(server.runs(), "an idle connection is kept");
+        server.signal(signal);
+        server.wait(Duration::from_secs(3));
+        assert!(matches!(connection.end(), Ended::Closed | Ended::Reset));
+    }
+}
+
+#[test]
+fn senders_of_garbage_do_not_outlast_the_grace() {
+    /// From one sender's first bytes to those of the next.
+    const STEP: Duration = Duration::from_millis(100);
+    let grace = Duration::from_secs(2);
+    let mut server = Launch::new().env("SHUTDOWN_GRACE", "2s").start();
+    let mut connections: Vec<Connection> = (0..20).map(|_| server.connect()).collect();
+    for connection in &mut connections {
+        connection.ask(&get("/health")).unwrap().expect(200);
+    }
+    let started = Instant::now();
+    server.signal("TERM");
+    eventually("the process ends", PATIENCE, || {
+        let begun = started.elapsed().div_duration_f64(STEP);
+        let senders = connections.iter_mut().zip(0_u32..);
+        for (connection, _) in senders.filter(|(_, nth)| f64::from(*nth) < begun) {
+            drop(connection.send("garbage\r\n\r\n"));
+        }
+        (!server.runs()).then_some(())
+    });
+    let lasted = started.elapsed();
+    let most = grace + Duration::from_millis(500);
+    assert!(lasted < most, "ended after {lasted:?}");
 }
