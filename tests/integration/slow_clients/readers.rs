@@ -1,11 +1,15 @@
 //! Clients that read slowly, or not at all.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use super::{DEADLINE, GONE};
-use crate::harness::{Connection, Launch, Server, eventually, get};
+use super::{DEADLINE, GONE, PACE};
+use crate::harness::{Connection, Launch, PATIENCE, Server, eventually, get, post};
 
 /// A connection whose receive buffer is so small that unread answers stay with the server.
 fn narrow(server: &Server) -> Connection {
@@ -36,13 +40,76 @@ fn a_reader_that_stalls_is_closed_while_others_are_served() {
     server.anyone().ask(&get("/todos?limit=1")).expect(200);
 }
 
+/// What the readers below are given: more than all buffers of the kernel hold.
+const LIST_BYTES: usize = 12 << 20;
+
+/// The pace of a slow reader: it takes several deadlines for the list.
+const BYTES_A_SECOND: usize = 1_400_000;
+
+/// A server whose clients may leave bytes unread for two seconds, with a long list.
+fn server_with_a_long_list() -> Server {
+    let server = Launch::new().env("WRITE_TIMEOUT", "2s").start();
+    let mut alice = server.user("alice");
+    // Characters of four bytes: todos as large as can be.
+    let draft = json!({ "title": "t", "description": "\u{1f4a7}".repeat(10_000) });
+    for _ in 0..=LIST_BYTES / 40_000 {
+        alice.ask(&post("/todos", &draft)).expect(202);
+    }
+    alice.ask(&post("/todos", &draft).waiting()).expect(201);
+    server
+}
+
+/// Reads `bytes` of the answer to a request for the list, no faster than [`BYTES_A_SECOND`].
+fn read_slowly(stream: &mut TcpStream, bytes: usize) -> Vec<u8> {
+    let started = Instant::now();
+    let mut received = vec![];
+    let mut buffer = vec![0; 16 * 1024];
+    while received.len() < bytes {
+        let room = buffer.len().min(bytes - received.len());
+        let length = stream.read(&mut buffer[..room]).unwrap();
+        assert_ne!(length, 0, "closed after {} bytes", received.len());
+        received.extend(&buffer[..length]);
+        // This is the slowness under test.
+        while started.elapsed() * u32::try_from(BYTES_A_SECOND).unwrap()
+            < Duration::from_secs(1) * u32::try_from(received.len()).unwrap()
+        {
+            thread::sleep(PACE);
+        }
+    }
+    received
+}
+
+fn asks_for_the_list(server: &Server) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    socket.connect(&server.address().into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&get("/todos").bytes("h")).unwrap();
+    stream
+}
+
 #[test]
 fn a_reader_that_is_slow_but_reads_gets_all() {
-    let launch = Launch::new().env("WRITE_TIMEOUT", "60s");
-    launch.seed(20_000);
-    let server = launch.start();
+    let server = server_with_a_long_list();
     let expected = server.anyone().ask(&get("/todos")).expect(200).body;
-    let mut connection = narrow(&server);
-    let response = connection.ask(&get("/todos")).unwrap().expect(200);
-    assert!(response.body == expected);
+    assert!(expected.len() > LIST_BYTES);
+    let mut stream = asks_for_the_list(&server);
+    let received = read_slowly(&mut stream, expected.len());
+    let body = received.windows(4).position(|four| four == b"\r\n\r\n");
+    let body = body.unwrap() + 4;
+    let rest = read_slowly(&mut stream, body);
+    assert!([&received[body..], &rest].concat() == expected);
+}
+
+#[test]
+fn a_reader_that_stops_in_the_middle_is_closed() {
+    let server = server_with_a_long_list();
+    let mut stream = asks_for_the_list(&server);
+    read_slowly(&mut stream, LIST_BYTES / 8);
+    // Looks without reading. A closed connection refuses bytes in the end.
+    eventually("the server closes", GONE, || {
+        stream.write_all(b"\r\n").err()
+    });
+    server.anyone().ask(&get("/todos?limit=1")).expect(200);
 }
