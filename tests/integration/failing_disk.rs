@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Ended, Launch, PATIENCE, Server, post};
+use crate::harness::{Ended, Launch, PATIENCE, Server, get, post};
 
 /// A megabyte in blocks of 512 bytes: room for some dozens of the writes below.
 const FILE_BLOCKS_MAX: u32 = 2_048;
@@ -113,6 +114,20 @@ fn acknowledged_writes_survive_and_the_process_stops_by_itself() {
         }
     }
     assert!(times.is_empty(), "nobody wrote {times:?}");
+}
+
+#[test]
+fn an_idle_connection_does_not_hold_a_process_that_cannot_go_on() {
+    let launch = Launch::new().file_blocks_max(Some(FILE_BLOCKS_MAX));
+    let mut server = launch.env("SHUTDOWN_GRACE", "30s").start();
+    let mut idle = server.connect();
+    idle.ask(&get("/health")).unwrap().expect(200);
+    let told = write_until_it_fails(&server, 0);
+    let failed = told.iter().any(|(_, told)| *told != Told::Accepted);
+    assert!(failed, "the limit was never met");
+    let status = server.wait(Duration::from_secs(5));
+    assert!(!status.success(), "{status}");
+    assert!(matches!(idle.end(), Ended::Closed | Ended::Reset));
 }
 
 #[test]
