@@ -39,8 +39,8 @@ fn the_admin_listener_serves_when_the_public_one_is_full() {
         .with("Expect", "100-continue");
     let bytes = request.bytes("h");
     let (head, body) = bytes.split_at(bytes.len() - request.body.unwrap().len());
-    let mut held: Vec<Connection> = (0..4).map(|_| server.connect()).collect();
-    for connection in &mut held {
+    let mut busy: Vec<Connection> = (0..4).map(|_| server.connect()).collect();
+    for connection in &mut busy {
         connection.send(head).unwrap();
         // Only now it is certain that the connection is busy.
         connection.response("POST").unwrap().expect(100);
@@ -52,7 +52,7 @@ fn the_admin_listener_serves_when_the_public_one_is_full() {
         }
         Client::new(admin, None).ask(&get(target)).expect(200);
     }
-    for connection in &mut held {
+    for connection in &mut busy {
         connection.send(body).unwrap();
         connection.response("POST").unwrap().expect(202);
     }
