@@ -1,11 +1,10 @@
 //! Connections that come back from a while of silence, parked meanwhile, or that never end a head.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{DEADLINE, PACE, given_up};
+use super::{DEADLINE, given_up, pause};
 use crate::harness::{Connection, Launch, Request, Server, get, post};
 
 /// Longer than a connection has to be idle to be parked.
@@ -82,7 +81,7 @@ fn a_parked_connection_takes_a_request_in_cuts() {
         let (begin, rest) = bytes.split_at(first);
         connection.send(begin).unwrap();
         for part in rest.chunks(31) {
-            thread::sleep(PACE);
+            pause();
             connection.send(part).unwrap();
         }
         connection.response("POST").unwrap().expect(201);

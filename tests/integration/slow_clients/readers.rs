@@ -2,13 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use super::{DEADLINE, GONE, PACE};
+use super::{DEADLINE, GONE, pause};
 use crate::harness::{Connection, Launch, PATIENCE, Server, eventually, get, post};
 
 /// A connection whose receive buffer is so small that unread answers stay with the server.
@@ -73,7 +72,7 @@ fn read_slowly(stream: &mut TcpStream, bytes: usize) -> Vec<u8> {
         while started.elapsed() * u32::try_from(BYTES_A_SECOND).unwrap()
             < Duration::from_secs(1) * u32::try_from(received.len()).unwrap()
         {
-            thread::sleep(PACE);
+            pause();
         }
     }
     received

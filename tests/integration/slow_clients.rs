@@ -20,13 +20,17 @@ const GONE: Duration = Duration::from_secs(15);
 /// A pause of a client that is slow but not too slow.
 const PACE: Duration = Duration::from_millis(2);
 
+fn pause() {
+    thread::sleep(PACE);
+}
+
 #[test]
 fn a_dribbled_head_is_served_within_its_deadline() {
     let server = Launch::new().env("HEAD_TIMEOUT", "60s").start();
     let mut connection = server.connect();
     for byte in get("/todos?limit=1").bytes(&connection.authority()) {
         connection.send([byte]).unwrap();
-        thread::sleep(PACE);
+        pause();
     }
     connection.response("GET").unwrap().expect(200);
 }
