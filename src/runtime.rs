@@ -299,3 +299,21 @@ pub fn announce(address: std::net::SocketAddr) -> io::Result<()> {
     writeln!(stdout, "listening on http://{address}")?;
     stdout.flush()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_is_a_fault() {
+        let stage = Stage::default();
+        stage.advance(At::Serving);
+        let fine = spawn("fine".to_owned(), stage.clone(), || ()).unwrap();
+        fine.join().unwrap();
+        assert!(stage.ready().is_ok());
+        let run = || panic!("on purpose");
+        let thread = spawn::<()>("doomed".to_owned(), stage.clone(), run).unwrap();
+        assert!(thread.join().is_err());
+        assert!(stage.ready().is_err());
+    }
+}
