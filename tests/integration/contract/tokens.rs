@@ -3,15 +3,9 @@
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
+use crate::harness::keys::Pair;
 use crate::harness::token::{self, now};
 use crate::harness::{Launch, Response, Server, get};
-
-const RSA: &str = include_str!("../keys/rsa.pem");
-const RSA_PUBLIC: &str = include_str!("../keys/rsa.pub.pem");
-const EC: &str = include_str!("../keys/ec.pem");
-const EC_PUBLIC: &str = include_str!("../keys/ec.pub.pem");
-const ED: &str = include_str!("../keys/ed.pem");
-const ED_PUBLIC: &str = include_str!("../keys/ed.pub.pem");
 
 /// An authenticated read.
 fn ask(server: &Server, authorization: &str) -> Response {
@@ -127,9 +121,10 @@ fn audience_and_issuer_are_checked_where_configured() {
 #[test]
 fn a_public_key_accepts_its_own_family_only() {
     use Algorithm::{ES256, EdDSA, PS256, RS256, RS512};
-    let rsa = EncodingKey::from_rsa_pem(RSA.as_bytes()).unwrap();
-    let ec = EncodingKey::from_ec_pem(EC.as_bytes()).unwrap();
-    let ed = EncodingKey::from_ed_pem(ED.as_bytes()).unwrap();
+    let pairs = [Pair::rsa(), Pair::ec(), Pair::ed()];
+    let rsa = EncodingKey::from_rsa_pem(pairs[0].private.as_bytes()).unwrap();
+    let ec = EncodingKey::from_ec_pem(pairs[1].private.as_bytes()).unwrap();
+    let ed = EncodingKey::from_ed_pem(pairs[2].private.as_bytes()).unwrap();
     let signed: Vec<(Algorithm, String)> = [
         (RS256, &rsa),
         (RS512, &rsa),
@@ -140,9 +135,9 @@ fn a_public_key_accepts_its_own_family_only() {
     .map(|(algorithm, key)| (algorithm, token::signed(algorithm, &claims(), key)))
     .into();
     for (public, family) in [
-        (RSA_PUBLIC, &[RS256, RS512, PS256][..]),
-        (EC_PUBLIC, &[ES256]),
-        (ED_PUBLIC, &[EdDSA]),
+        (&pairs[0].public, &[RS256, RS512, PS256][..]),
+        (&pairs[1].public, &[ES256]),
+        (&pairs[2].public, &[EdDSA]),
     ] {
         let launch = Launch::new()
             .without("JWT_SECRET")

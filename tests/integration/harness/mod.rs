@@ -10,6 +10,7 @@ mod client;
 mod connection;
 mod dice;
 mod eventually;
+pub mod keys;
 mod launch;
 mod request;
 mod response;
