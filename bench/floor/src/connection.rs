@@ -1,0 +1,139 @@
+//! One connection of the floor: heads that came, answers that are owed.
+
+use std::io::IoSlice;
+use std::net::TcpStream;
+
+use rustix::io::{Errno, read, writev};
+
+use crate::heads::Heads;
+
+/// Answers that one write takes at most.
+const SLICES_MAX: usize = 64;
+
+pub enum Life {
+    GoesOn,
+    Over,
+}
+
+pub struct Connection {
+    stream: TcpStream,
+    heads: Heads,
+    /// Answers that are owed.
+    owed: usize,
+    /// Which response is next.
+    next: usize,
+    /// Bytes of it that were written already.
+    written: usize,
+}
+
+impl Connection {
+    pub fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            heads: Heads::default(),
+            owed: 0,
+            next: 0,
+            written: 0,
+        }
+    }
+
+    /// Reads and writes what can be. Edge-triggered: each goes on until the kernel has no more.
+    pub fn progress(&mut self, scratch: &mut [u8], responses: &[Vec<u8>]) -> Life {
+        loop {
+            let read = match read(&self.stream, &mut *scratch) {
+                Ok(0) => return Life::Over,
+                Ok(read) => read,
+                Err(Errno::AGAIN) => 0,
+                Err(Errno::INTR) => continue,
+                Err(_) => return Life::Over,
+            };
+            self.owed += self.heads.count(&scratch[..read]);
+            if self.write(responses).is_err() {
+                return Life::Over;
+            }
+            // A short read has emptied the socket (epoll(7), on edge-triggered streams).
+            if read < scratch.len() {
+                return Life::GoesOn;
+            }
+        }
+    }
+
+    fn write(&mut self, responses: &[Vec<u8>]) -> Result<(), Errno> {
+        while self.owed > 0 {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = self.owed.min(SLICES_MAX);
+            let mut offered = 0;
+            for (nth, slice) in slices[..count].iter_mut().enumerate() {
+                let response = &responses[(self.next + nth) % responses.len()];
+                let from = if nth == 0 { self.written } else { 0 };
+                *slice = IoSlice::new(&response[from..]);
+                offered += response.len() - from;
+            }
+            match writev(&self.stream, &slices[..count]) {
+                Ok(written) => {
+                    self.advance(written, responses);
+                    // A short write has filled the socket; its drain is an event.
+                    if written < offered {
+                        return Ok(());
+                    }
+                }
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, mut written: usize, responses: &[Vec<u8>]) {
+        while written > 0 {
+            let left = responses[self.next].len() - self.written;
+            if written < left {
+                self.written += written;
+                return;
+            }
+            written -= left;
+            self.written = 0;
+            self.next = (self.next + 1) % responses.len();
+            self.owed -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn partial_writes_are_resumed_where_they_stopped() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut connection = Connection::new(stream);
+        let responses = vec![vec![b'a'; 3_000_000], vec![b'b'; 2_000_000]];
+        client
+            .write_all(&b"GET / HTTP/1.1\r\n\r\n".repeat(3))
+            .unwrap();
+        let expected: Vec<u8> = [0, 1, 0]
+            .iter()
+            .flat_map(|nth| &responses[*nth])
+            .copied()
+            .collect();
+        let reader = std::thread::spawn(move || {
+            let mut got = vec![0; 8_000_000];
+            client.read_exact(&mut got).unwrap();
+            got
+        });
+        let mut scratch = vec![0; 16];
+        while !reader.is_finished() {
+            let life = connection.progress(&mut scratch, &responses);
+            assert!(matches!(life, Life::GoesOn) || reader.is_finished());
+            std::thread::yield_now();
+        }
+        assert_eq!(reader.join().unwrap(), expected);
+    }
+}

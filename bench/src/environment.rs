@@ -1,0 +1,151 @@
+//! What the figures depend on: the machine, the kernel, the versions and what else was going on.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+/// Load average, of others, above which figures are not worth keeping.
+pub const QUIET_LOAD: f64 = 1.5;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Environment {
+    pub started: String,
+    pub cpu: String,
+    pub cores: usize,
+    pub memory_mib: u64,
+    pub kernel: String,
+    pub congestion_control: String,
+    pub file_system: String,
+    /// Over one minute, before anything was started.
+    pub load_average: f64,
+    /// Of the working tree; `+` where it differs from it.
+    pub commit: String,
+    /// Tools and their versions.
+    pub tools: Vec<(String, String)>,
+    pub command: String,
+}
+
+impl Environment {
+    pub fn look(data: &Path) -> Self {
+        Self {
+            started: jiff::Timestamp::now().to_string(),
+            cpu: cpu().unwrap_or_else(unknown),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_mib: memory_mib().unwrap_or(0),
+            kernel: read("/proc/sys/kernel/osrelease"),
+            congestion_control: read("/proc/sys/net/ipv4/tcp_congestion_control"),
+            file_system: said("stat", &["-f", "-c", "%T", &data.to_string_lossy()]),
+            load_average: load_average(),
+            commit: commit(),
+            tools: tools(),
+            command: command(),
+        }
+    }
+
+    /// `2026-01-31-intel-xeon-2c`: what results are kept under.
+    pub fn slug(&self) -> String {
+        let date = self.started.get(..10).unwrap_or("undated");
+        let words = self.cpu.split(|char: char| !char.is_ascii_alphanumeric());
+        let words: Vec<String> = words
+            .filter(|word| !matches!(*word, "" | "R" | "TM" | "CPU" | "Processor"))
+            .map(str::to_ascii_lowercase)
+            .collect();
+        format!("{date}-{}-{}c", words.join("-"), self.cores)
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.load_average < QUIET_LOAD
+    }
+}
+
+/// The load average of the last minute.
+pub fn load_average() -> f64 {
+    let text = read("/proc/loadavg");
+    let first = text.split_ascii_whitespace().next();
+    first.and_then(|first| first.parse().ok()).unwrap_or(0.0)
+}
+
+fn cpu() -> Option<String> {
+    field("/proc/cpuinfo", "model name")
+}
+
+fn memory_mib() -> Option<u64> {
+    let total = field("/proc/meminfo", "MemTotal")?;
+    let kib: u64 = total.split_ascii_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024)
+}
+
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == name).then(|| value.trim().to_owned())
+    })
+}
+
+fn commit() -> String {
+    let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
+    let changed = said("git", &["status", "--porcelain", "--untracked-files=no"]);
+    let mark = if changed.is_empty() { "" } else { "+" };
+    format!("{commit}{mark}")
+}
+
+fn tools() -> Vec<(String, String)> {
+    let ask: [(&str, &[&str]); 4] = [
+        ("wrk", &["-v"]),
+        ("nginx", &["-v"]),
+        ("oha", &["--version"]),
+        ("rustc", &["--version"]),
+    ];
+    let versions = ask.map(|(tool, arguments)| (tool.to_owned(), said(tool, arguments)));
+    versions
+        .into_iter()
+        .filter(|(_, version)| !version.is_empty())
+        .collect()
+}
+
+/// How this program was called, without the directories of this machine.
+fn command() -> String {
+    let arguments = std::env::args().map(|argument| {
+        let path = Path::new(&argument);
+        match path.file_name() {
+            Some(name) if path.is_absolute() => name.to_string_lossy().into_owned(),
+            _ => argument,
+        }
+    });
+    arguments.collect::<Vec<_>>().join(" ")
+}
+
+/// The first line that a program prints, on either way; empty where there is none.
+fn said(program: &str, arguments: &[&str]) -> String {
+    let Ok(output) = Command::new(program).args(arguments).output() else {
+        return String::new();
+    };
+    let both = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&both);
+    text.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).map_or_else(|_| unknown(), |text| text.trim().to_owned())
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_kept_by_date_and_machine() {
+        let mut environment = Environment::look(Path::new("/"));
+        environment.started = "2026-01-31T10:00:00Z".to_owned();
+        environment.cpu = "Intel(R) Xeon(R) Processor @ 2.70GHz".to_owned();
+        environment.cores = 2;
+        assert_eq!(environment.slug(), "2026-01-31-intel-xeon-2-70ghz-2c");
+    }
+}

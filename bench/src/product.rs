@@ -1,0 +1,89 @@
+//! The product: which binary, that it is a release build, its data and its settings.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::process::{Server, free_port, pinned};
+use crate::scenario::TODOS;
+
+/// What an arithmetic overflow says. Debug builds check every addition and carry it; release
+/// builds do not.
+const OVERFLOW: &[u8] = b"attempt to add with overflow";
+
+/// A server binary under a name of its own.
+#[derive(Clone, Debug)]
+pub struct Product {
+    pub label: String,
+    pub binary: PathBuf,
+}
+
+impl Product {
+    /// Refuses what is not a release build.
+    pub fn new(label: &str, binary: &Path) -> Result<Self> {
+        let binary = binary
+            .canonicalize()
+            .with_context(|| format!("no binary at {}: build with --release", binary.display()))?;
+        let shown = binary.display();
+        let bytes = std::fs::read(&binary).with_context(|| format!("cannot read {shown}"))?;
+        if is_debug(&binary, &bytes) {
+            bail!("{shown} is a debug build; its figures would mean nothing");
+        }
+        Ok(Self {
+            label: label.to_owned(),
+            binary,
+        })
+    }
+
+    /// Fills an empty directory with todos.
+    pub fn seed(&self, data: &Path) -> Result<()> {
+        let mut seed = with_settings(Command::new(&self.binary), data);
+        let output = seed
+            .args(["seed", "--todos", &TODOS.to_string()])
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "seeding failed: {said}");
+        Ok(())
+    }
+
+    /// Serves `data` on one core.
+    pub fn start(&self, data: &Path, core: usize, log: &Path) -> Result<Server> {
+        let port = free_port()?;
+        let mut command = with_settings(pinned(&[core], &self.binary), data);
+        command
+            .env("HTTP_HOST", "127.0.0.1")
+            .env("HTTP_PORT", port.to_string())
+            .env("SERVER_CORES", "1");
+        Server::start(command, port, log)
+    }
+}
+
+/// Nothing of the caller's settings, and no `.env` of the directory it is called in.
+fn with_settings(mut command: Command, data: &Path) -> Command {
+    command.env_clear().current_dir(data).env("DATA_DIR", data);
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command.env("RATE_LIMIT_SCOPE", "none");
+    command
+}
+
+fn is_debug(path: &Path, bytes: &[u8]) -> bool {
+    let in_debug = path.components().any(|part| part.as_os_str() == "debug");
+    let mut windows = bytes.windows(OVERFLOW.len());
+    in_debug || windows.any(|window| window == OVERFLOW)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_debug_build_is_known_by_its_place_and_by_what_it_holds() {
+        assert!(is_debug(Path::new("/x/target/debug/millpond"), b""));
+        let copied = Path::new("/x/millpond");
+        assert!(is_debug(copied, b"..attempt to add with overflow.."));
+        assert!(!is_debug(copied, b"fast"));
+    }
+}

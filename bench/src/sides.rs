@@ -1,0 +1,223 @@
+//! Who answers: Millpond, the floor and the peers, and how each is started for a scenario.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use captured::Answer;
+
+use crate::http::exchange;
+use crate::nginx;
+use crate::process::{Server, free_port, pinned};
+use crate::product::Product;
+use crate::scenario::{Form, Limit, Scenario};
+use crate::session::Session;
+
+/// Time for Millpond to have its gzip form ready.
+const CODED_MAX: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Debug)]
+pub enum Side {
+    Millpond(Product),
+    Floor,
+    /// A program of `peers/`.
+    Peer(&'static Peer),
+    Nginx,
+}
+
+/// A server that only does this.
+#[derive(Debug)]
+pub struct Peer {
+    pub name: &'static str,
+    program: &'static str,
+    /// After the address and the directory.
+    arguments: &'static [&'static str],
+    pub lacks: &'static str,
+}
+
+/// What every peer lacks beside its own.
+pub const ALL_LACK: &str = "deadlines, limits, metrics, a drain, other routes, q-values, \
+    data that ever change";
+
+pub const PEERS: &[Peer] = &[
+    Peer {
+        name: "hyper",
+        program: "peer-hyper",
+        arguments: &[],
+        lacks: "nothing else: it is the library that Millpond stands on",
+    },
+    Peer {
+        name: "hyper-flush",
+        program: "peer-hyper",
+        arguments: &["pipeline-flush"],
+        lacks: "nothing else: the same with `pipeline_flush`, which copies bodies",
+    },
+];
+
+pub const FLOOR_LACKS: &str = "HTTP: it finds `\\r\\n\\r\\n` and sends bytes from its memory, which a server that sends \
+    large files from the page cache can undercut";
+pub const NGINX_LACKS: &str = "Millpond's entity tag (it has its own); it sends files from the page cache with `sendfile`, which copies \
+    nothing";
+
+/// A side that runs, and what a client has to know to ask it.
+#[derive(Debug)]
+pub struct Running {
+    pub name: String,
+    pub server: Server,
+    pub tag: Option<String>,
+    /// Bytes of its response, where there is but one.
+    pub response_bytes: Option<usize>,
+}
+
+/// Captured responses of one scenario.
+#[derive(Debug)]
+struct Captured {
+    /// As `captured::Answers` reads them.
+    answers: PathBuf,
+    /// What the floor sends.
+    exact: Vec<PathBuf>,
+    first: Answer,
+}
+
+impl Side {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Millpond(product) => &product.label,
+            Self::Floor => "floor",
+            Self::Peer(peer) => peer.name,
+            Self::Nginx => "nginx",
+        }
+    }
+
+    fn start(&self, session: &Session, captured: &Captured) -> Result<Server> {
+        let name = self.name();
+        let log = session.log(name);
+        if let Self::Millpond(product) = self {
+            return product.start(&session.data(name)?, session.server_core, &log);
+        }
+        let port = free_port()?;
+        let address = format!("127.0.0.1:{port}");
+        let pinned = |program: &Path| pinned(&[session.server_core], program);
+        let command = match self {
+            Self::Millpond(_) => unreachable!("is started above"),
+            Self::Floor => {
+                let mut command = pinned(&session.program("floor")?);
+                command.arg(address).args(&captured.exact);
+                command
+            }
+            Self::Peer(peer) => {
+                let mut command = pinned(&session.program(peer.program)?);
+                command.arg(address).arg(&captured.answers);
+                command.args(peer.arguments);
+                command
+            }
+            Self::Nginx => {
+                let directory = session.fresh("nginx")?;
+                let file = nginx::prepare(&directory, &captured.answers, port)?;
+                let mut command = pinned(Path::new("nginx"));
+                command.arg("-p").arg(&directory).arg("-c").arg(file);
+                command
+            }
+        };
+        Server::start(command, port, &log)
+    }
+}
+
+/// Starts every side for `scenario` and sees to it that each gives Millpond's answer.
+pub fn start_all(session: &Session, scenario: &Scenario, sides: &[Side]) -> Result<Vec<Running>> {
+    let captured = capture(session, scenario)?;
+    let mut running = Vec::new();
+    for side in sides {
+        let server = side.start(session, &captured)?;
+        let about = || format!("{} in {}", side.name(), scenario.name);
+        let side = check(side, scenario, server, &captured).with_context(about)?;
+        running.push(side);
+    }
+    Ok(running)
+}
+
+fn check(side: &Side, scenario: &Scenario, server: Server, captured: &Captured) -> Result<Running> {
+    let limits = scenario.limits();
+    let conditional = scenario.form == Form::NotModified;
+    let tag = if conditional && !matches!(side, Side::Floor) {
+        tag_of(scenario, server.port, limits[0])?
+    } else {
+        None
+    };
+    let response = ask(scenario, server.port, limits[0], tag.as_deref())?;
+    let answer = Answer::parse(&response)?;
+    ensure!(
+        answer.status == captured.first.status && answer.body == captured.first.body,
+        "answers {} with {} bytes, and Millpond {} with {}",
+        answer.status,
+        answer.body.len(),
+        captured.first.status,
+        captured.first.body.len()
+    );
+    Ok(Running {
+        name: side.name().to_owned(),
+        server,
+        tag,
+        response_bytes: (limits.len() == 1).then_some(response.len()),
+    })
+}
+
+/// Lets the reference answer once everything that the scenario asks for.
+fn capture(session: &Session, scenario: &Scenario) -> Result<Captured> {
+    let data = session.data("capture")?;
+    let log = session.log("capture");
+    let server = session.reference.start(&data, session.server_core, &log)?;
+    let answers = session.fresh("answers")?;
+    let exact = session.fresh("exact")?;
+    let plain = Scenario {
+        form: Form::Identity,
+        ..*scenario
+    };
+    let mut paths = Vec::new();
+    for limit in scenario.limits() {
+        let name = limit.name();
+        let identity = ask(&plain, server.port, limit, None)?;
+        fs::write(answers.join(format!("{name}.identity")), identity)?;
+        let tag = match scenario.form {
+            Form::NotModified => tag_of(scenario, server.port, limit)?,
+            Form::Identity | Form::Gzip => None,
+        };
+        let response = ask(scenario, server.port, limit, tag.as_deref())?;
+        if scenario.form == Form::Gzip {
+            fs::write(answers.join(format!("{name}.gzip")), &response)?;
+        }
+        let path = exact.join(name);
+        fs::write(&path, response)?;
+        paths.push(path);
+    }
+    let first = Answer::parse(&fs::read(&paths[0])?)?;
+    Ok(Captured {
+        answers,
+        exact: paths,
+        first,
+    })
+}
+
+/// The entity tag of the whole answer.
+fn tag_of(scenario: &Scenario, port: u16, limit: Limit) -> Result<Option<String>> {
+    let answer = Answer::parse(&exchange(port, &scenario.request(port, limit, None))?)?;
+    Ok(answer.header("etag").map(str::to_owned))
+}
+
+/// Asks until the answer has the form that is wanted: Millpond makes gzip beside its serving.
+fn ask(scenario: &Scenario, port: u16, limit: Limit, tag: Option<&str>) -> Result<Vec<u8>> {
+    let start = Instant::now();
+    loop {
+        let response = exchange(port, &scenario.request(port, limit, tag))?;
+        let answer = Answer::parse(&response)?;
+        let coded = answer.header("content-encoding") == Some("gzip");
+        if coded == (scenario.form == Form::Gzip) {
+            return Ok(response);
+        }
+        if start.elapsed() > CODED_MAX {
+            bail!("the answer never has the form that was asked for");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
