@@ -72,14 +72,17 @@ hooks: ## Have git check format and lints before a commit, and tests before a pu
 clean: ## Remove what was built; data stays
 	cargo clean
 
-bench: ## (to come) Measure, with the machine and the raw data kept
-	$(call TO_COME,this version has no bench)
+# The bench is a workspace of its own: what it measures against never enters the product's build.
+bench: build ## Measure reads beside a floor and bare hyper; make bench ARGS='--list' (needs wrk)
+	@$(call HERE,wrk) || { echo 'make $@: wrk is not installed (apt-get install wrk)' >&2; exit 1; }
+	@cargo build --locked --release --workspace --manifest-path bench/Cargo.toml --target-dir bench/target
+	@bench/target/release/millpond-bench $(ARGS)
 
-bench-quick: ## (to come) The same in short
-	$(call TO_COME,this version has no bench)
+bench-quick: ## The same in short
+	@$(MAKE) --no-print-directory bench ARGS='--quick $(ARGS)'
 
 flamegraph: ## (to come) Draw where the time goes
-	$(call TO_COME,this version has no bench to profile)
+	$(call TO_COME,profiles are made by hand so far)
 
 up: ## (to come) Start a fleet and what it needs in containers
 	$(call TO_COME,this version serves alone: make run)
