@@ -22,7 +22,7 @@ use crate::{clock, control};
 ///
 /// With nothing configured it serves alone, on port 8080, and keeps everything in ./data.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = false)]
+#[command(version)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -17,6 +17,9 @@ use crate::http::{self, Shared};
 use crate::runtime::{self, Servers};
 use crate::stage::At;
 
+/// Bytes that the secret of HS256 should have at least (RFC 7518, 3.2); fewer are warned of.
+const HS256_SECRET_BYTES: usize = 32;
+
 pub fn serve(config: Config) -> Result<(), Failed> {
     let _logs = runtime::log_to_stderr(config.log_format, &config.log_filter);
     runtime::raise_file_limit();
@@ -118,7 +121,7 @@ fn authenticator(config: &Config) -> Result<(bool, Authenticator), Failed> {
         Vec::new()
     };
     if let Key::Secret(secret) = &config.auth.key
-        && secret.len() < 32
+        && secret.len() < HS256_SECRET_BYTES
     {
         warn!("JWT_SECRET has fewer than the 32 bytes that RFC 7518 asks for");
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::values::{Switch, seconds, span};
+use crate::log;
 use crate::runtime::LogFormat;
 
 /// Every variable. The doc comments are the text of `--help`.
@@ -90,16 +91,16 @@ pub struct Settings {
     pub(super) write_timeout: Duration,
 
     /// Commands that may wait for the log; beyond, writes are 503 `not_enqueued`
-    #[arg(long, env, global = true, default_value_t = 16_384)]
+    #[arg(long, env, global = true, default_value_t = log::Options::DEFAULT.queue_commands_max)]
     pub(super) log_queue_commands: usize,
     /// Bytes of commands that may wait for the log; beyond, writes are 503 `not_enqueued`
-    #[arg(long, env, global = true, default_value_t = 64 << 20)]
+    #[arg(long, env, global = true, default_value_t = log::Options::DEFAULT.queue_bytes_max)]
     pub(super) log_queue_bytes: usize,
     /// Commands applied in one transaction, at most
-    #[arg(long, env, global = true, default_value_t = 4_096)]
+    #[arg(long, env, global = true, default_value_t = log::Options::DEFAULT.batch_commands_max)]
     pub(super) batch_commands: usize,
     /// Bytes of commands applied in one transaction, at most
-    #[arg(long, env, global = true, default_value_t = 8 << 20)]
+    #[arg(long, env, global = true, default_value_t = log::Options::DEFAULT.batch_bytes_max)]
     pub(super) batch_bytes: usize,
     /// How long a batch waits for more commands; what piles up during a commit is taken anyway
     #[arg(long, env, global = true, default_value = "0s", value_parser = span)]

@@ -149,7 +149,7 @@ impl Admitted {
             }
         };
         let has_room = has_room || core.connections.evict_idlest();
-        if !has_room {
+        if !has_room && core.surface == Surface::Public {
             core.shared.crowded.store(true, Ordering::Relaxed);
         }
         Self {

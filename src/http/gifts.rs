@@ -7,16 +7,15 @@ use rand::distr::slice::Choose;
 use rand::{Rng, RngExt};
 use serde::Serialize;
 
-use super::headers::{CONSISTENCY_TOKEN, Prefer, idempotency_key};
+use super::headers::{CONSISTENCY_TOKEN, Prefer};
 use super::openapi;
 use super::response::{Body, Problem, header, json};
 use super::service::Call;
 use super::submit::{
     Awaited, append, operation_path, preference_applied, problem_of, receipt_headers, wait,
 };
-use super::writes::scope;
-use crate::clock;
-use crate::domain::{Action, Command, Hash128, Idempotency, Outcome, Position};
+use super::writer::Writer;
+use crate::domain::{Action, Hash128, Outcome, Position};
 
 /// Crockford's base 32: no letter that is mistaken for a digit.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -56,28 +55,14 @@ struct Receipt {
     ),
 )]
 pub async fn claim(call: &Call) -> Result<Response<Body>, Problem> {
-    let user = call.core.shared.auth.user(call.headers())?;
-    let key = idempotency_key(call.headers())?;
+    let writer = Writer::of(call)?;
     // A claim says nothing in its body; what is there only stands before the next request.
     drop(call.read_body().await?);
-    let key = key.map(|key| Idempotency {
-        scope: scope(&user, "POST", "/gift-codes", &key),
-        fingerprint: Hash128::of(b""),
-    });
-    let action = Action::ClaimGiftCode {
-        code: new_code(&mut rand::rng()),
-    };
+    let code = new_code(&mut rand::rng());
+    let action = Action::ClaimGiftCode { code };
+    let command = writer.command("/gift-codes", Hash128::of(b""), action);
     let prefer = Prefer::of(call.headers());
-    let position = append(
-        call,
-        Command {
-            user,
-            at: clock::now(),
-            key,
-            action,
-        },
-    )
-    .await?;
+    let position = append(call, command).await?;
     // Together they ask for an answer within the wait, and else for a receipt (RFC 7240, 4.3).
     let unasked = if prefer.respond_async {
         Duration::ZERO

@@ -2,7 +2,7 @@
 //!
 //! Reading order: `listener` accepts, `connection` runs hyper over `socket` under the deadlines of
 //! `sweep`, `service` takes each request through `router` to a handler (`todos` with `answer`,
-//! `writes`, `gifts`, `operations`, `ops`) and completes its `response`. `core` is what one serving core
+//! `writes` with `writer`, `gifts`, `operations`, `ops`) and completes its `response`. `core` is what one serving core
 //! has; nothing of it is shared with another core but what [`Shared`] holds.
 
 mod answer;
@@ -25,6 +25,7 @@ mod socket;
 mod submit;
 mod sweep;
 mod todos;
+mod writer;
 mod writes;
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::body::{Shape, check_is_json, draft};
 use super::conditional::if_match;
-use super::headers::{CONSISTENCY_TOKEN, Prefer, idempotency_key};
+use super::headers::{CONSISTENCY_TOKEN, Prefer};
 use super::openapi;
 use super::query::todo_id;
 use super::response::{Body, Problem, empty, header, json};
@@ -16,11 +16,8 @@ use super::submit::{
     todo_path, wait,
 };
 use super::todos::representation;
-use crate::clock;
-use crate::domain::{Action, Command, Draft, Hash128, Idempotency, IfMatch, Position};
-
-/// The namespace of the ids of keyed creates (UUIDv5 of user and key).
-const KEYED: Uuid = Uuid::from_u128(0x6f6e_6365_2d61_6e64_2d6f_6e6c_792d_6f6e);
+use super::writer::Writer;
+use crate::domain::{Action, Command, Draft, Hash128, IfMatch, Position};
 
 /// Create a todo
 ///
@@ -46,33 +43,21 @@ const KEYED: Uuid = Uuid::from_u128(0x6f6e_6365_2d61_6e64_2d6f_6e6c_792d_6f6e);
     ),
 )]
 pub async fn create(call: &Call) -> Result<Response<Body>, Problem> {
-    let user = call.core.shared.auth.user(call.headers())?;
-    let key = idempotency_key(call.headers())?;
+    let writer = Writer::of(call)?;
     check_is_json(call.headers())?;
     let draft = draft(&call.read_body().await?, Shape::Create)?;
-    let at = clock::now();
-    let id = match &key {
-        Some(key) => Uuid::new_v5(&KEYED, format!("{user}\0{key}").as_bytes()),
-        None => clock::uuid_v7(at),
-    };
+    let id = writer.new_todo_id();
     check_room(call, id)?;
-    let key = key.map(|key| Idempotency {
-        scope: scope(&user, "POST", "/todos", &key),
-        fingerprint: fingerprint(&draft, None),
-    });
+    let fingerprint = fingerprint(&draft, None);
     let Draft {
         title, description, ..
     } = draft;
-    let command = Command {
-        user,
-        at,
-        key,
-        action: Action::Create {
-            id,
-            title,
-            description,
-        },
+    let action = Action::Create {
+        id,
+        title,
+        description,
     };
+    let command = writer.command("/todos", fingerprint, action);
     submit(call, id, command, Kind::Create).await
 }
 
@@ -102,16 +87,12 @@ pub async fn create(call: &Call) -> Result<Response<Body>, Problem> {
     ),
 )]
 pub async fn replace(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
-    let user = call.core.shared.auth.user(call.headers())?;
-    let key = idempotency_key(call.headers())?;
+    let writer = Writer::of(call)?;
     let if_match = if_match(call.headers())?;
     check_is_json(call.headers())?;
     let draft = draft(&call.read_body().await?, Shape::Replace)?;
     let id = known_id(id)?;
-    let key = key.map(|key| Idempotency {
-        scope: scope(&user, "PUT", &todo_path(id), &key),
-        fingerprint: fingerprint(&draft, if_match.as_ref()),
-    });
+    let fingerprint = fingerprint(&draft, if_match.as_ref());
     let Draft {
         title,
         description,
@@ -124,12 +105,7 @@ pub async fn replace(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
         completed,
         if_match,
     };
-    let command = Command {
-        user,
-        at: clock::now(),
-        key,
-        action,
-    };
+    let command = writer.command(&todo_path(id), fingerprint, action);
     submit(call, id, command, Kind::Replace).await
 }
 
@@ -157,22 +133,13 @@ pub async fn replace(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
     ),
 )]
 pub async fn delete(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
-    let user = call.core.shared.auth.user(call.headers())?;
-    let key = idempotency_key(call.headers())?;
+    let writer = Writer::of(call)?;
     let if_match = if_match(call.headers())?;
     // Nothing in it counts, but it stands before the next request.
     drop(call.read_body().await?);
     let id = known_id(id)?;
-    let key = key.map(|key| Idempotency {
-        scope: scope(&user, "DELETE", &todo_path(id), &key),
-        fingerprint: Hash128::of_fields(&[&conditions(if_match.as_ref())]),
-    });
-    let command = Command {
-        user,
-        at: clock::now(),
-        key,
-        action: Action::Delete { id, if_match },
-    };
+    let fingerprint = Hash128::of_fields(&[&conditions(if_match.as_ref())]);
+    let command = writer.command(&todo_path(id), fingerprint, Action::Delete { id, if_match });
     submit(call, id, command, Kind::Delete).await
 }
 
@@ -190,11 +157,6 @@ fn check_room(call: &Call, id: Uuid) -> Result<(), Problem> {
 /// A path that cannot be a todo's is not worth a command.
 fn known_id(id: &str) -> Result<Uuid, Problem> {
     todo_id(id).ok_or_else(|| Problem::not_found("there is no such todo"))
-}
-
-/// What an idempotency key counts within.
-pub fn scope(user: &str, method: &str, target: &str, key: &str) -> Hash128 {
-    Hash128::of_fields(&[user, method, target, key].map(str::as_bytes))
 }
 
 /// The canonical body and `If-Match` of a write.

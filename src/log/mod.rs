@@ -15,7 +15,7 @@ use crate::domain::{Batch, Command, Position};
 /// Limits of a log.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Commands that may wait; one more is refused at once. About a second of SQLite's work.
+    /// Commands that may wait; one more is refused at once. About a tenth of a second of SQLite's work.
     pub queue_commands_max: usize,
     /// Bytes that these commands may hold in memory, about; more is refused at once.
     pub queue_bytes_max: usize,
@@ -29,15 +29,19 @@ pub struct Options {
     pub linger: Duration,
 }
 
+impl Options {
+    pub const DEFAULT: Self = Self {
+        queue_commands_max: 16_384,
+        queue_bytes_max: 64 << 20,
+        batch_commands_max: 4_096,
+        batch_bytes_max: 8 << 20,
+        linger: Duration::ZERO,
+    };
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            queue_commands_max: 1 << 17,
-            queue_bytes_max: 64 << 20,
-            batch_commands_max: 4096,
-            batch_bytes_max: 4 << 20,
-            linger: Duration::ZERO,
-        }
+        Self::DEFAULT
     }
 }
 
