@@ -76,17 +76,31 @@ pub fn main() -> Result<()> {
     run(&arguments)
 }
 
+/// A directory that holds no other run. What a busy machine gives is not kept among the results.
+fn unused(environment: &Environment) -> PathBuf {
+    let kept = Path::new(if environment.is_quiet() {
+        "bench/results"
+    } else {
+        "bench/target/busy"
+    });
+    let slug = environment.slug();
+    let later = (2..).map(|nth| format!("{slug}-{nth}"));
+    let mut names = std::iter::once(slug.clone()).chain(later);
+    let free = names.find(|name| !kept.join(name).exists());
+    kept.join(free.unwrap_or(slug))
+}
+
 fn run(arguments: &Arguments) -> Result<()> {
     let millpond = Product::new(MILLPOND, &arguments.binary)?;
     let plan = plan(arguments, &millpond)?;
     std::fs::create_dir_all(&arguments.scratch)?;
     let environment = Environment::look(&arguments.scratch);
     if !environment.is_quiet() {
-        let load = environment.load_average;
-        eprintln!("The machine is busy (load average {load:.2}): no figure will be a result.");
+        let busy = environment.busy * 100.0;
+        eprintln!("The machine is busy (others use {busy:.0} % of it): no figure is a result.");
     }
     let out = arguments.out.clone();
-    let out = out.unwrap_or_else(|| Path::new("bench/results").join(environment.slug()));
+    let out = out.unwrap_or_else(|| unused(&environment));
     std::fs::create_dir_all(&out)?;
     let mut raw = Writer::create(&out.join(report::RAW), &environment)?;
     let session = Session::start(&arguments.scratch, millpond)?;

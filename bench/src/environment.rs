@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Load average, of others, above which figures are not worth keeping.
-pub const QUIET_LOAD: f64 = 1.5;
+/// Share of the machine's time that others may use; above it figures are not worth keeping.
+pub const QUIET_SHARE: f64 = 0.1;
+/// How long the machine is looked at for that. A load average would still tell of the run before.
+const LOOK: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Environment {
@@ -20,6 +23,8 @@ pub struct Environment {
     pub file_system: String,
     /// Over one minute, before anything was started.
     pub load_average: f64,
+    /// Share of all cores' time that was used, in the two seconds before anything was started.
+    pub busy: f64,
     /// Of the working tree; `+` where it differs from it.
     pub commit: String,
     /// Tools and their versions.
@@ -38,6 +43,7 @@ impl Environment {
             congestion_control: read("/proc/sys/net/ipv4/tcp_congestion_control"),
             file_system: said("stat", &["-f", "-c", "%T", &data.to_string_lossy()]),
             load_average: load_average(),
+            busy: busy(),
             commit: commit(),
             tools: tools(),
             command: command(),
@@ -56,7 +62,7 @@ impl Environment {
     }
 
     pub fn is_quiet(&self) -> bool {
-        self.load_average < QUIET_LOAD
+        self.busy < QUIET_SHARE
     }
 }
 
@@ -65,6 +71,28 @@ pub fn load_average() -> f64 {
     let text = read("/proc/loadavg");
     let first = text.split_ascii_whitespace().next();
     first.and_then(|first| first.parse().ok()).unwrap_or(0.0)
+}
+
+/// Share of all cores' time that is used, and that the hypervisor takes, while one looks.
+fn busy() -> f64 {
+    let before = times();
+    std::thread::sleep(LOOK);
+    let after = times();
+    let used = after.0.saturating_sub(before.0);
+    let all = after.1.saturating_sub(before.1);
+    used as f64 / all.max(1) as f64
+}
+
+/// Ticks of all cores that were used, and in all (`/proc/stat`): user nice system idle iowait irq
+/// softirq steal.
+fn times() -> (u64, u64) {
+    let text = read("/proc/stat");
+    let line = text.lines().next().unwrap_or_default();
+    let ticks = line.split_ascii_whitespace().skip(1).take(8);
+    let ticks: Vec<u64> = ticks.map(|word| word.parse().unwrap_or(0)).collect();
+    let all = ticks.iter().sum();
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    (all - idle, all)
 }
 
 fn cpu() -> Option<String> {
@@ -87,6 +115,10 @@ fn field(path: &str, name: &str) -> Option<String> {
 
 fn commit() -> String {
     let commit = said("git", &["rev-parse", "--short=12", "HEAD"]);
+    if commit.len() != 12 {
+        // Not a working tree: git has complained instead.
+        return unknown();
+    }
     let changed = said("git", &["status", "--porcelain", "--untracked-files=no"]);
     let mark = if changed.is_empty() { "" } else { "+" };
     format!("{commit}{mark}")

@@ -78,6 +78,11 @@ fn drop_late(applied: &mut Vec<Applied>, positions: &[u64]) -> Result<(), Gap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
+    use std::sync::OnceLock;
+    use std::task::{Context, Wake, Waker};
+
+    use crate::domain::Position;
     use crate::feed::{self, Publisher};
     use crate::snapshot::Builder;
     use crate::snapshot::tests::{applied, created, todo};
@@ -105,6 +110,50 @@ mod tests {
         };
         let change = created(todo(Uuid::from_u128(id), 1));
         applied(range, vec![change])
+    }
+
+    /// Looks at what is published at the moment in which it is woken.
+    struct Look {
+        published: Arc<Published>,
+        seen: OnceLock<Vec<u64>>,
+    }
+
+    impl Wake for Look {
+        fn wake(self: Arc<Self>) {
+            let positions = self.published.snapshot().positions().to_vec();
+            self.seen.set(positions).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_told_that_a_write_is_applied_finds_it() {
+        let (to_feed, from_feed) = feed::embedded::open(&feed::Options::default());
+        let mut to_feed = Publisher::Embedded(to_feed);
+        let published = Published::new(Builder::new().build(vec![0]));
+        let marks = Arc::new(Marks::new(&[0], 10));
+        let look = Arc::new(Look {
+            published: Arc::clone(&published),
+            seen: OnceLock::new(),
+        });
+        let position = Position {
+            partition: 0,
+            offset: 0,
+        };
+        let mut waiting = pin!(marks.wait(position));
+        let waker = Waker::from(Arc::clone(&look));
+        assert!(
+            waiting
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        to_feed.publish(vec![create(1, 0, 0)]).await.unwrap();
+        drop(to_feed);
+        let from_feed = Subscriber::Embedded(from_feed);
+        run(from_feed, published, Arc::clone(&marks), |_| {})
+            .await
+            .unwrap();
+        assert_eq!(look.seen.get(), Some(&vec![1]));
     }
 
     #[tokio::test]

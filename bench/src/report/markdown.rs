@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::chart::Chart;
 use super::{Summary, Sums};
-use crate::environment::{Environment, QUIET_LOAD};
+use crate::environment::{Environment, QUIET_SHARE};
 use crate::sides::{ALL_LACK, FLOOR_LACKS, NGINX_LACKS, PEERS};
 use crate::stats::Median;
 
@@ -20,13 +20,14 @@ the measure.
 pub fn report(environment: &Environment, summaries: &[Summary], charts: &[Chart]) -> String {
     let mut text = String::from("# Millpond measured\n\n");
     if !environment.is_quiet() {
-        let load = environment.load_average;
+        let busy = environment.busy * 100.0;
         put(
             &mut text,
             &format!(
-                "> The machine was busy: its load average was {load:.2} before the first run, and \
-             {QUIET_LOAD} is the most that figures are worth keeping at. Ratios may be looked \
-             at; none of this is a result.\n\n"
+                "> The machine was busy: others used {busy:.0} % of it before the first run, and {:.0} % \
+             is the most that figures are worth keeping at. Ratios may be looked at; none of \
+             this is a result.\n\n",
+                QUIET_SHARE * 100.0
             ),
         );
     }

@@ -147,6 +147,7 @@ pub(crate) mod tests {
             p50_us: 1.0,
             p99_us: 2.0,
             load_average: 0.0,
+            busy: 0.0,
         }
     }
 
