@@ -20,7 +20,7 @@ use crate::metrics::{Metrics, WorkerMetrics};
 use crate::seed::Seeder;
 use crate::snapshot::{self, Builder, Encoder, Published, refresh};
 use crate::stage::Stage;
-use crate::store::{self, Outcomes, Store, sqlite};
+use crate::store::{self, Reader, Store, sqlite};
 use crate::worker::{self, Step, Worker};
 use crate::{feed, log, runtime};
 
@@ -141,7 +141,7 @@ pub struct App {
     pub log: Appender,
     pub published: Arc<Published>,
     pub marks: Arc<Marks>,
-    pub outcomes: Outcomes,
+    pub reader: Reader,
     pub metrics: Arc<Metrics>,
     pub stage: Stage,
     threads: Vec<JoinHandle<()>>,
@@ -166,9 +166,9 @@ impl App {
     pub fn open(data_dir: DataDir, options: Options) -> Result<Self, OpenError> {
         let watch = Stopwatch::start();
         let file = data_dir.path().join("millpond.db");
-        let mut store = Store::Sqlite(sqlite::Store::open(&file, options.store)?);
-        let outcomes = store.outcomes();
-        let snapshot = load(&mut store)?;
+        let store = Store::Sqlite(sqlite::Store::open(&file, options.store)?);
+        let reader = store.reader();
+        let snapshot = load(&reader)?;
         info!(todos = snapshot.len(), took = ?watch.elapsed(), "loaded");
 
         let stage = Stage::default();
@@ -201,7 +201,7 @@ impl App {
             log: Appender::Embedded(log),
             published,
             marks,
-            outcomes,
+            reader,
             metrics,
             stage,
             threads,
@@ -252,10 +252,10 @@ impl App {
     }
 }
 
-fn load(store: &mut Store) -> Result<snapshot::Snapshot, OpenError> {
+fn load(reader: &Reader) -> Result<snapshot::Snapshot, OpenError> {
     let mut builder = Builder::new();
     let runtime = runtime::single_threaded()?;
-    let positions = runtime.block_on(store.load(&mut |todo| builder.push(&todo)))?;
+    let positions = runtime.block_on(reader.load(&mut |todo| builder.push(&todo)))?;
     Ok(builder.build(positions))
 }
 

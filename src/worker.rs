@@ -12,8 +12,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::clock::Clock;
 use crate::domain::{Applied, Batch, Outcome};
-use crate::feed::{Closed, Publisher};
-use crate::log::{AppendError, Consumer};
+use crate::feed::{PublishError, Publisher};
+use crate::log::{AppendError, Consumer, Event, Strange};
 use crate::store::{ApplyError, Store, StoreError};
 
 /// How often the store forgets what is past its retention. Retentions are in hours.
@@ -27,7 +27,9 @@ pub enum Fatal {
     #[error(transparent)]
     Store(StoreError),
     #[error(transparent)]
-    Feed(Closed),
+    Feed(PublishError),
+    #[error(transparent)]
+    Log(Strange),
 }
 
 /// How a batch went, for whoever counts.
@@ -58,8 +60,9 @@ pub async fn run<Observe: FnMut(Step)>(mut worker: Worker<Observe>) -> Result<()
     loop {
         // Unbiased: under load both get their turn.
         tokio::select! {
-            batch = worker.consumer.next() => match batch {
-                Some(batch) => worker.step(batch).await?,
+            event = worker.consumer.next() => match event.map_err(Fatal::Log)? {
+                Some(Event::Batch(batch)) => worker.step(batch).await?,
+                Some(Event::Assigned(_) | Event::Revoked(_)) => {}
                 None => return Ok(()),
             },
             _ = forget.tick() => worker.forget(&mut forget).await?,
@@ -70,10 +73,10 @@ pub async fn run<Observe: FnMut(Step)>(mut worker: Worker<Observe>) -> Result<()
 impl<Observe: FnMut(Step)> Worker<Observe> {
     /// An error drops the consumer, which leaves those that still wait with the truth; here it is
     /// told to those of the batch.
-    async fn step(&mut self, batch: Batch) -> Result<(), Fatal> {
+    async fn step(&mut self, mut batch: Batch) -> Result<(), Fatal> {
         let commands = batch.records.len();
         let started = (self.clock)();
-        let done = self.store.apply(batch).await;
+        let done = self.store.apply(&mut batch).await;
         (self.observe)(Step {
             commands,
             applied: done.is_ok(),

@@ -53,7 +53,7 @@ pub fn serve(config: Config) -> Result<(), Failed> {
         published: Arc::clone(&app.published),
         marks: Arc::clone(&app.marks),
         log: app.log.clone(),
-        outcomes: app.outcomes.clone(),
+        reader: app.reader.clone(),
         metrics: Arc::clone(&app.metrics),
         stage: app.stage.clone(),
         connections: AtomicUsize::new(0),

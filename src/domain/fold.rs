@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
@@ -50,7 +51,8 @@ pub struct Loaded {
 }
 
 /// What became of one todo over a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Change {
     pub id: Uuid,
     /// Where the commands about this todo stand: all of them in one partition of the log.
@@ -79,7 +81,8 @@ pub struct Issued {
 }
 
 /// An exceptional outcome to store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Recorded {
     pub position: Position,
     /// Who may see it; empty where the command could not be read.

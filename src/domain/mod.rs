@@ -13,7 +13,7 @@ mod position;
 mod timestamp;
 mod todo;
 
-pub use batch::{Applied, Batch, Payload, Record};
+pub use batch::{Applied, Batch, LastRecord, NotApplied, Payload, Record, Stored};
 #[cfg(test)]
 pub(crate) use command::tests::command as any_command;
 pub use command::{Action, Command, DecodeError, Idempotency, IfMatch};

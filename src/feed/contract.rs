@@ -92,5 +92,5 @@ pub async fn the_subscriber_ends_after_the_publisher(open: Open) {
     publisher.publish(vec![applied(0)]).await.unwrap();
     drop(publisher);
     assert_eq!(taken(&mut subscriber).await, [0]);
-    assert_eq!(subscriber.next().await, None);
+    assert_eq!(subscriber.next().await, Err(End::Closed));
 }

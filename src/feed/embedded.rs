@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::{Closed, Options};
+use super::{End, Options, PublishError};
 use crate::domain::Applied;
 
 #[must_use]
@@ -16,8 +16,9 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    pub(super) async fn publish(&mut self, applied: Vec<Applied>) -> Result<(), Closed> {
-        self.sender.send(applied).await.map_err(|_| Closed)
+    pub(super) async fn publish(&mut self, applied: Vec<Applied>) -> Result<(), PublishError> {
+        let sent = self.sender.send(applied).await;
+        sent.map_err(|_| PublishError::Closed)
     }
 }
 
@@ -26,12 +27,12 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    pub(super) async fn next(&mut self) -> Option<Vec<Applied>> {
+    pub(super) async fn next(&mut self) -> Result<Vec<Applied>, End> {
         let mut waiting = Vec::new();
         let limit = self.receiver.max_capacity();
         match self.receiver.recv_many(&mut waiting, limit).await {
-            0 => None,
-            _ => Some(waiting.into_iter().flatten().collect()),
+            0 => Err(End::Closed),
+            _ => Ok(waiting.into_iter().flatten().collect()),
         }
     }
 }
@@ -55,6 +56,9 @@ mod tests {
     async fn without_a_subscriber_the_publisher_is_told() {
         let (mut publisher, subscriber) = open(&Options::default());
         drop(subscriber);
-        assert_eq!(publisher.publish(vec![applied(0)]).await, Err(Closed));
+        assert_eq!(
+            publisher.publish(vec![applied(0)]).await,
+            Err(PublishError::Closed)
+        );
     }
 }

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod contract;
 pub mod embedded;
+pub mod kafka;
 
 use crate::domain::Applied;
 
@@ -22,38 +23,76 @@ impl Default for Options {
     }
 }
 
-/// Nobody reads the feed any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the feed has no subscriber any more")]
-pub struct Closed;
+/// Why something was not handed on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// Nobody reads the feed any more, nor ever will.
+    #[error("the feed has no subscriber any more")]
+    Closed,
+    /// Some or all of it may not be in the feed. Publishing it again is safe: readers drop what
+    /// they have.
+    #[error("the feed did not take it: {0}")]
+    Again(String),
+}
 
 /// The worker's end of the feed.
 pub enum Publisher {
     Embedded(embedded::Publisher),
+    Kafka(kafka::Publisher),
 }
 
 impl Publisher {
-    /// Hands on what one transaction did; waits while the feed is full.
-    pub async fn publish(&mut self, applied: Vec<Applied>) -> Result<(), Closed> {
+    /// Hands on what was applied, and waits until the feed has all of it durably.
+    pub async fn publish(&mut self, applied: Vec<Applied>) -> Result<(), PublishError> {
         match self {
             Self::Embedded(publisher) => publisher.publish(applied).await,
+            Self::Kafka(publisher) => publisher.publish(applied).await,
         }
     }
+}
+
+/// Why nothing more comes from a feed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum End {
+    /// The publisher is gone and everything was read.
+    #[error("the feed is closed")]
+    Closed,
+    /// Where the subscriber stood is not in the feed any more, or holds what is no record of it.
+    /// Go to the end and load anew.
+    #[error("the place in the feed is lost: {0}")]
+    Lost(String),
 }
 
 /// A server's end of the feed.
 pub enum Subscriber {
     Embedded(embedded::Subscriber),
+    Kafka(kafka::Subscriber),
 }
 
 impl Subscriber {
-    /// All that waits, oldest first; `None` once the publisher is gone and everything was read.
+    /// Goes to the feed's end: what is published from here on is what `next` hands out. Tried
+    /// until the feed answers.
+    ///
+    /// # Cancel safety
+    /// The subscriber stands where it stood or at the end.
+    pub async fn seek_to_end(&mut self) {
+        match self {
+            Self::Embedded(_) => {}
+            Self::Kafka(subscriber) => subscriber.seek_to_end().await,
+        }
+    }
+
+    /// All that waits, oldest first; at least one.
+    ///
+    /// # Errors
+    /// [`End`]: nothing more comes from here.
     ///
     /// # Cancel safety
     /// Nothing is taken before the future is ready.
-    pub async fn next(&mut self) -> Option<Vec<Applied>> {
+    pub async fn next(&mut self) -> Result<Vec<Applied>, End> {
         match self {
             Self::Embedded(subscriber) => subscriber.next().await,
+            Self::Kafka(subscriber) => subscriber.next().await,
         }
     }
 }

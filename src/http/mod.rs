@@ -42,7 +42,7 @@ use crate::marks::Marks;
 use crate::metrics::Metrics;
 use crate::snapshot::Published;
 use crate::stage::Stage;
-use crate::store::Outcomes;
+use crate::store::Reader;
 
 /// Limits and times of the HTTP side.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ pub struct Shared {
     pub published: Arc<Published>,
     pub marks: Arc<Marks>,
     pub log: Appender,
-    pub outcomes: Outcomes,
+    pub reader: Reader,
     pub metrics: Arc<Metrics>,
     /// How far the process is on its way from starting to stopped.
     pub stage: Stage,

@@ -94,7 +94,7 @@ pub async fn told(call: &Call, position: Position, passed: Passed) -> Awaited {
 
 /// Looks an outcome up where it is stored.
 pub async fn look_up(call: &Call, position: Position) -> Awaited {
-    match call.core.shared.outcomes.find(position).await {
+    match call.core.shared.reader.find(position).await {
         Ok(Known::Applied) => Awaited::Passed(Some(plainly_applied(position))),
         Ok(Known::Exceptional(recorded)) => Awaited::Passed(Some(recorded)),
         Ok(Known::Forgotten) => Awaited::Passed(None),

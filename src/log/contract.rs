@@ -62,9 +62,11 @@ fn append_all(appender: Appender, commands: Vec<Command>) -> impl Future<Output 
 /// Takes batches and acknowledges them until the log ends.
 async fn drain(mut consumer: Consumer) -> Vec<Batch> {
     let mut batches = Vec::new();
-    while let Some(batch) = consumer.next().await {
-        batches.push(batch);
-        consumer.acknowledge().await;
+    while let Some(event) = consumer.next().await.unwrap() {
+        if let Event::Batch(batch) = event {
+            batches.push(batch);
+            consumer.acknowledge().await;
+        }
     }
     batches
 }

@@ -7,10 +7,11 @@
 #[cfg(test)]
 mod contract;
 pub mod embedded;
+pub mod kafka;
 
 use std::time::Duration;
 
-use crate::domain::{Batch, Command, Position};
+use crate::domain::{Batch, Command, Position, Stored};
 
 /// Limits of a log.
 #[derive(Clone, Debug)]
@@ -56,10 +57,29 @@ pub enum AppendError {
     Unknown,
 }
 
+/// What the log hands its consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// These partitions are this consumer's from now on. Nothing of them is handed out before
+    /// [`Consumer::start`] says where to begin.
+    Assigned(Vec<u16>),
+    /// These partitions are this consumer's no longer; others go on with them from where the
+    /// store stands.
+    Revoked(Vec<u16>),
+    Batch(Batch),
+}
+
+/// The log is not the one that the store was fed from. Whoever goes on would lose or repeat
+/// commands, so the consumer stops, loudly.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Strange(pub String);
+
 /// The servers' end of the log.
 #[derive(Clone)]
 pub enum Appender {
     Embedded(embedded::Appender),
+    Kafka(kafka::Appender),
 }
 
 impl Appender {
@@ -70,63 +90,116 @@ impl Appender {
     pub async fn append(&self, command: Command) -> Result<Position, AppendError> {
         match self {
             Self::Embedded(appender) => appender.append(command).await,
+            Self::Kafka(appender) => appender.append(command).await,
         }
     }
 
-    /// Commands, and about how many bytes of them, that wait to be handed out.
+    /// Commands, and about how many bytes of them, that are not durable yet.
     #[must_use]
     pub fn queued(&self) -> (usize, usize) {
         match self {
             Self::Embedded(appender) => appender.queued(),
+            Self::Kafka(appender) => appender.queued(),
         }
     }
 
-    /// Takes no more commands from any appender; those that wait are still handed out, then the
-    /// consumer ends.
+    /// Takes no more commands from any appender; those that wait are still made durable. Alone,
+    /// the consumer ends after them.
     pub fn close(&self) {
         match self {
             Self::Embedded(appender) => appender.close(),
+            Self::Kafka(appender) => appender.close(),
         }
     }
 }
 
-/// The worker's end of the log. Dropped with a batch handed out, it leaves that batch's
+/// The worker's end of the log. Alone, dropped with a batch handed out, it leaves that batch's
 /// appenders `Unknown` and those queued behind `NotEnqueued`.
 pub enum Consumer {
     Embedded(embedded::Consumer),
+    Kafka(kafka::Consumer),
 }
 
-#[expect(clippy::unused_async, reason = "other logs wait for a network here")]
 impl Consumer {
-    /// What waits, up to the limits of a batch; `None` once closed and drained. The batch handed
-    /// out before must have been acknowledged or refused, else it is settled as `Unknown`.
+    /// What comes next; a batch is what waits, up to the limits of a batch. `None` once closed
+    /// and drained. The batch handed out before must have been acknowledged or refused.
+    ///
+    /// # Errors
+    /// [`Strange`]: rule 5 of the fleet.
     ///
     /// # Cancel safety
     /// Nothing is taken before the future is ready.
-    pub async fn next(&mut self) -> Option<Batch> {
+    pub async fn next(&mut self) -> Result<Option<Event>, Strange> {
         match self {
-            Self::Embedded(consumer) => consumer.next().await,
+            Self::Embedded(consumer) => Ok(consumer.next().await.map(Event::Batch)),
+            Self::Kafka(consumer) => consumer.next().await,
         }
     }
 
-    /// The batch handed out last is applied: its appenders get their positions.
+    /// Begins, or begins again, to hand out partitions at the positions where the store stands.
+    /// What was handed out of them before and not acknowledged is forgotten. A partition that is
+    /// not this consumer's any more is passed over.
+    ///
+    /// # Errors
+    /// [`Strange`]: the log begins after a position, ends before it, or has another record there.
+    pub async fn start(&mut self, from: &[Stored]) -> Result<(), Strange> {
+        match self {
+            Self::Embedded(consumer) => consumer.start(from),
+            Self::Kafka(consumer) => consumer.start(from).await,
+        }
+    }
+
+    /// Whether all partitions of the batch handed out last are still this consumer's.
+    #[must_use]
+    pub fn owns_batch(&self) -> bool {
+        match self {
+            Self::Embedded(_) => true,
+            Self::Kafka(consumer) => consumer.owns_batch(),
+        }
+    }
+
+    /// The batch handed out last is applied: its appenders, if they still wait, get their
+    /// positions.
     pub async fn acknowledge(&mut self) {
         match self {
             Self::Embedded(consumer) => consumer.acknowledge(),
+            Self::Kafka(consumer) => consumer.acknowledge(),
         }
     }
 
-    /// The batch handed out last failed: its appenders get `error`.
-    pub async fn refuse(&mut self, error: AppendError) {
+    /// The batch handed out last failed: appenders that still wait get `error`. A log that has
+    /// acknowledged already keeps the batch: `false`, and the caller goes on trying.
+    pub async fn refuse(&mut self, error: AppendError) -> bool {
         match self {
-            Self::Embedded(consumer) => consumer.refuse(error),
+            Self::Embedded(consumer) => {
+                consumer.refuse(error);
+                true
+            }
+            Self::Kafka(_) => false,
         }
     }
 
-    /// Takes no more commands; those that wait get `NotEnqueued`.
+    /// Gives all partitions to others, until [`Consumer::join`]: this one cannot work now.
+    pub async fn leave(&mut self) {
+        match self {
+            Self::Embedded(_) => {}
+            Self::Kafka(consumer) => consumer.leave().await,
+        }
+    }
+
+    pub async fn join(&mut self) {
+        match self {
+            Self::Embedded(_) => {}
+            Self::Kafka(consumer) => consumer.join().await,
+        }
+    }
+
+    /// Takes no more commands; those that wait get `NotEnqueued`. A log that others go on with is
+    /// left.
     pub fn close(&mut self) {
         match self {
             Self::Embedded(consumer) => consumer.close(),
+            Self::Kafka(consumer) => consumer.close(),
         }
     }
 }

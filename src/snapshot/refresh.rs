@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Published;
 use crate::clock::Stopwatch;
 use crate::domain::{Applied, Range};
-use crate::feed::Subscriber;
+use crate::feed::{End, Subscriber};
 use crate::marks::Marks;
 
 /// The feed went on somewhere else than the snapshot ends: it has to be loaded anew. What is
@@ -36,7 +36,11 @@ pub async fn run(
     marks: Arc<Marks>,
     mut on_publish: impl FnMut(Duration),
 ) -> Result<(), Gap> {
-    while let Some(mut applied) = subscriber.next().await {
+    loop {
+        let mut applied = match subscriber.next().await {
+            Ok(applied) => applied,
+            Err(End::Closed | End::Lost(_)) => return Ok(()),
+        };
         let watch = Stopwatch::start();
         let current = published.snapshot();
         drop_late(&mut applied, current.positions())?;
@@ -50,7 +54,6 @@ pub async fn run(
         marks.advance(&applied);
         on_publish(watch.elapsed());
     }
-    Ok(())
 }
 
 /// Drops what the snapshot has already: a feed may deliver late or twice.

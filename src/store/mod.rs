@@ -1,15 +1,16 @@
 //! The port to the store: where commands take effect, exactly once, and are on record after.
 //!
-//! The worker owns the [`Store`]. Requests look up what became of a command through
-//! [`Outcomes`], which never waits for the worker.
+//! The worker owns the [`Store`]. Servers read through a [`Reader`], which never waits for the
+//! worker: what became of a command, and everything there is to serve.
 
 #[cfg(test)]
 mod contract;
+pub mod postgres;
 pub mod sqlite;
 
 use std::time::Duration;
 
-use crate::domain::{Applied, Batch, Position, Recorded, Timestamp, Todo};
+use crate::domain::{Applied, Batch, Position, Range, Recorded, Stored, Timestamp, Todo};
 
 /// What a store has to know, and how long it remembers.
 #[derive(Clone, Debug)]
@@ -88,26 +89,43 @@ pub enum Known {
 
 pub enum Store {
     Sqlite(sqlite::Store),
+    Postgres(postgres::Store),
 }
 
-#[expect(clippy::unused_async, reason = "other stores wait for a network here")]
 impl Store {
-    /// Applies a batch in one transaction. A command that the store refuses becomes a dead letter
-    /// and its neighbours are applied.
-    pub async fn apply(&mut self, batch: Batch) -> Result<Vec<Applied>, ApplyError> {
+    /// Applies a batch in one transaction. A command that the store refuses is turned into poison
+    /// in the batch, becomes a dead letter, and its neighbours are applied. A store that hands on
+    /// through an outbox writes what comes out into it as well.
+    pub async fn apply(&mut self, batch: &mut Batch) -> Result<Vec<Applied>, ApplyError> {
         match self {
             Self::Sqlite(store) => store.apply(batch),
+            Self::Postgres(store) => store.apply(batch).await,
         }
     }
 
-    /// Every living todo, in no order, and the next offset to apply per partition, in one
-    /// consistent read.
-    pub async fn load(
-        &mut self,
-        sink: &mut (dyn FnMut(Todo) + Send),
-    ) -> Result<Vec<u64>, StoreError> {
+    /// How far each partition is applied, by partition. A store that lost its connection makes it
+    /// anew here.
+    pub async fn positions(&mut self) -> Result<Vec<Stored>, StoreError> {
         match self {
-            Self::Sqlite(store) => store.load(sink),
+            Self::Sqlite(store) => store.positions(),
+            Self::Postgres(store) => store.positions().await,
+        }
+    }
+
+    /// What was applied to these partitions and is not known to be in the feed yet, oldest first.
+    /// Nothing where there is no outbox.
+    pub async fn unpublished(&mut self, partitions: &[u16]) -> Result<Vec<Applied>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(Vec::new()),
+            Self::Postgres(store) => store.unpublished(partitions).await,
+        }
+    }
+
+    /// The feed has these ranges: they leave the outbox, by the next transaction or `settle`.
+    pub fn published(&mut self, ranges: &[Range]) {
+        match self {
+            Self::Sqlite(_) => {}
+            Self::Postgres(store) => store.published(ranges),
         }
     }
 
@@ -115,6 +133,7 @@ impl Store {
     pub async fn settle(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.settle(),
+            Self::Postgres(store) => store.settle().await,
         }
     }
 
@@ -123,27 +142,52 @@ impl Store {
     pub async fn forget(&mut self, now: Timestamp) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite(store) => store.forget(now),
+            Self::Postgres(store) => store.forget(now).await,
         }
     }
 
     #[must_use]
-    pub fn outcomes(&self) -> Outcomes {
+    pub fn reader(&self) -> Reader {
         match self {
-            Self::Sqlite(store) => Outcomes::Sqlite(store.outcomes()),
+            Self::Sqlite(store) => Reader::Sqlite(store.reader()),
+            Self::Postgres(store) => Reader::Postgres(store.reader()),
         }
     }
 }
 
-/// Looks up what became of commands.
+/// Reads what is applied, beside the worker.
 #[derive(Clone)]
-pub enum Outcomes {
-    Sqlite(sqlite::Outcomes),
+pub enum Reader {
+    Sqlite(sqlite::Reader),
+    Postgres(postgres::Reader),
 }
 
-impl Outcomes {
+impl Reader {
+    /// What became of a command.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
     pub async fn find(&self, position: Position) -> Result<Known, StoreError> {
         match self {
-            Self::Sqlite(outcomes) => outcomes.find(position).await,
+            Self::Sqlite(reader) => reader.find(position).await,
+            Self::Postgres(reader) => reader.find(position).await,
+        }
+    }
+
+    /// Every living todo, oldest first, and the next offset to apply per partition, in one
+    /// consistent read.
+    pub async fn load(&self, sink: &mut (dyn FnMut(Todo) + Send)) -> Result<Vec<u64>, StoreError> {
+        match self {
+            Self::Sqlite(reader) => reader.load(sink).await,
+            Self::Postgres(reader) => reader.load(sink).await,
+        }
+    }
+
+    /// The next offset to apply per partition.
+    pub async fn positions(&self) -> Result<Vec<u64>, StoreError> {
+        match self {
+            Self::Sqlite(reader) => reader.positions().await,
+            Self::Postgres(reader) => reader.positions().await,
         }
     }
 }

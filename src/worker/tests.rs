@@ -78,8 +78,8 @@ fn open(directory: &Directory) -> Store {
 /// The next offset and the ids of all todos.
 async fn stored(directory: &Directory) -> (u64, Vec<Uuid>) {
     let mut ids = Vec::new();
-    let mut store = open(directory);
-    let positions = store.load(&mut |todo| ids.push(todo.id)).await;
+    let store = open(directory);
+    let positions = store.reader().load(&mut |todo| ids.push(todo.id)).await;
     (positions.unwrap()[0], ids)
 }
 
@@ -103,7 +103,7 @@ async fn what_is_acknowledged_is_stored_and_published() {
 
     drop(appender);
     assert_eq!(worker.await.unwrap(), Ok(()));
-    assert_eq!(subscriber.next().await, None);
+    assert_eq!(subscriber.next().await, Err(feed::End::Closed));
     let (next, ids) = stored(&directory).await;
     assert_eq!((next, ids.len()), (50, 50));
     let steps = steps.lock().unwrap();
@@ -139,7 +139,7 @@ async fn what_a_full_disk_refused_is_not_enqueued_and_the_worker_goes_on() {
 #[tokio::test]
 async fn an_unknown_end_is_told_and_stops_the_worker() {
     let directory = Directory::new();
-    open(&directory).apply(creates(0, 10)).await.unwrap();
+    open(&directory).apply(&mut creates(0, 10)).await.unwrap();
     directory.damage_todos();
     let mut running = start(open(&directory), 10);
     let told = append(&running.appender, commands(10, 15)).await;
@@ -151,14 +151,14 @@ async fn an_unknown_end_is_told_and_stops_the_worker() {
     );
     let told = append(&running.appender, commands(15, 16)).await;
     assert_eq!(told, [Err(AppendError::NotEnqueued)]);
-    assert_eq!(running.subscriber.next().await, None);
+    assert_eq!(running.subscriber.next().await, Err(feed::End::Closed));
 }
 
 #[tokio::test]
 async fn a_second_writer_stops_the_worker_and_nothing_is_enqueued() {
     let directory = Directory::new();
     let running = start(open(&directory), 0);
-    open(&directory).apply(creates(0, 1)).await.unwrap();
+    open(&directory).apply(&mut creates(0, 1)).await.unwrap();
     let told = append(&running.appender, commands(1, 3)).await;
     assert_eq!(told, [Err(AppendError::NotEnqueued); 2]);
     let fatal = running.worker.await.unwrap();
@@ -172,7 +172,10 @@ async fn without_a_feed_the_batch_stands_and_the_worker_stops() {
     drop(running.subscriber);
     let told = append(&running.appender, commands(0, 1)).await;
     assert_eq!(told, [Ok(at(0))]);
-    assert_eq!(running.worker.await.unwrap(), Err(Fatal::Feed(Closed)));
+    assert_eq!(
+        running.worker.await.unwrap(),
+        Err(Fatal::Feed(PublishError::Closed))
+    );
     assert_eq!(stored(&directory).await.0, 1);
 }
 

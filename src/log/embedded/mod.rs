@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-use super::{AppendError, Options};
+use super::{AppendError, Options, Strange};
 use crate::clock::Clock;
-use crate::domain::{Batch, Command, Payload, Position, Range, Record};
+use crate::domain::{Batch, Command, Payload, Position, Range, Record, Stored};
 
 /// The one partition there is.
 const PARTITION: u16 = 0;
@@ -229,6 +229,7 @@ impl Consumer {
         Batch {
             ranges: vec![range],
             records,
+            last: Vec::new(),
         }
     }
 
@@ -236,6 +237,17 @@ impl Consumer {
         Position {
             partition: PARTITION,
             offset: self.next_offset,
+        }
+    }
+
+    /// Where it begins was said when it was opened: the store has not moved since.
+    pub(super) fn start(&mut self, from: &[Stored]) -> Result<(), Strange> {
+        match from.iter().find(|one| one.partition == PARTITION) {
+            Some(stored) if stored.next_offset != self.next_offset => Err(Strange(format!(
+                "the store is at {} and the log at {}",
+                stored.next_offset, self.next_offset
+            ))),
+            _ => Ok(()),
         }
     }
 

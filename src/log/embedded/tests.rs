@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::domain::{Action, Batch, Command, Position, Range, Timestamp};
 use crate::log::contract::{BATCH_COMMANDS_MAX, delete, suite};
-use crate::log::{AppendError, Appender, Consumer, Options, embedded};
+use crate::log::{AppendError, Appender, Consumer, Event, Options, embedded};
 
 const FIRST_OFFSET: u64 = 7;
 
@@ -54,6 +54,13 @@ fn at(offset: u64) -> Position {
     }
 }
 
+async fn next_batch(consumer: &mut Consumer) -> Batch {
+    match consumer.next().await {
+        Ok(Some(Event::Batch(batch))) => batch,
+        other => panic!("no batch: {other:?}"),
+    }
+}
+
 fn range(batch: &Batch) -> (u64, u64) {
     let [Range { from, to, .. }] = batch.ranges[..] else {
         panic!("{:?}", batch.ranges)
@@ -65,7 +72,7 @@ fn range(batch: &Batch) -> (u64, u64) {
 async fn nobody_is_acknowledged_before_the_batch_is() {
     let (appender, mut consumer) = open();
     let mut first = enqueue(&appender, 1);
-    let batch = consumer.next().await.unwrap();
+    let batch = next_batch(&mut consumer).await;
     let mut behind = enqueue(&appender, 2);
     assert_eq!(range(&batch), (7, 8));
     assert_eq!(batch.records[0].appended_at, Timestamp::from_micros(42));
@@ -73,7 +80,7 @@ async fn nobody_is_acknowledged_before_the_batch_is() {
     consumer.acknowledge().await;
     assert_eq!(settled(&mut first), Ok(at(7)));
     assert!(poll(behind.as_mut()).is_pending());
-    assert_eq!(range(&consumer.next().await.unwrap()), (8, 9));
+    assert_eq!(range(&next_batch(&mut consumer).await), (8, 9));
     consumer.acknowledge().await;
     assert_eq!(settled(&mut behind), Ok(at(8)));
 }
@@ -82,24 +89,24 @@ async fn nobody_is_acknowledged_before_the_batch_is() {
 async fn offsets_of_what_was_not_applied_are_used_again() {
     let (appender, mut consumer) = open();
     let mut refused = enqueue(&appender, 1);
-    consumer.next().await.unwrap();
+    next_batch(&mut consumer).await;
     consumer.refuse(AppendError::NotEnqueued).await;
     assert_eq!(settled(&mut refused), Err(AppendError::NotEnqueued));
 
     let mut next = enqueue(&appender, 2);
-    assert_eq!(range(&consumer.next().await.unwrap()), (7, 8));
+    assert_eq!(range(&next_batch(&mut consumer).await), (7, 8));
     consumer.refuse(AppendError::Unknown).await;
     assert_eq!(settled(&mut next), Err(AppendError::Unknown));
 
     drop(enqueue(&appender, 3));
-    assert_eq!(range(&consumer.next().await.unwrap()), (8, 9));
+    assert_eq!(range(&next_batch(&mut consumer).await), (8, 9));
 }
 
 #[tokio::test]
 async fn a_dropped_consumer_tells_everyone_what_it_knows() {
     let (appender, mut consumer) = open();
     let mut handed_out = enqueue(&appender, 1);
-    consumer.next().await.unwrap();
+    next_batch(&mut consumer).await;
     let mut behind = enqueue(&appender, 2);
     drop(consumer);
     assert_eq!(settled(&mut handed_out), Err(AppendError::Unknown));
@@ -113,9 +120,9 @@ async fn a_dropped_consumer_tells_everyone_what_it_knows() {
 async fn a_batch_nobody_settled_is_unknown() {
     let (appender, mut consumer) = open();
     let mut forgotten = enqueue(&appender, 1);
-    consumer.next().await.unwrap();
+    next_batch(&mut consumer).await;
     drop(enqueue(&appender, 2));
-    assert_eq!(range(&consumer.next().await.unwrap()), (8, 9));
+    assert_eq!(range(&next_batch(&mut consumer).await), (8, 9));
     assert_eq!(settled(&mut forgotten), Err(AppendError::Unknown));
 }
 
@@ -127,7 +134,7 @@ async fn a_closed_consumer_takes_and_applies_no_more() {
     assert_eq!(settled(&mut waiting), Err(AppendError::NotEnqueued));
     let late = appender.append(delete(2)).await;
     assert_eq!(late, Err(AppendError::NotEnqueued));
-    assert_eq!(consumer.next().await, None);
+    assert_eq!(consumer.next().await, Ok(None));
 }
 
 #[tokio::test]
@@ -137,10 +144,10 @@ async fn closed_by_the_appenders_it_is_drained_first() {
     appender.close();
     let late = appender.append(delete(2)).await;
     assert_eq!(late, Err(AppendError::NotEnqueued));
-    assert_eq!(range(&consumer.next().await.unwrap()), (7, 8));
+    assert_eq!(range(&next_batch(&mut consumer).await), (7, 8));
     consumer.acknowledge().await;
     assert_eq!(settled(&mut waiting), Ok(at(7)));
-    assert_eq!(consumer.next().await, None);
+    assert_eq!(consumer.next().await, Ok(None));
 }
 
 #[tokio::test]
@@ -151,7 +158,7 @@ async fn the_last_appender_dropped_ends_a_waiting_consumer() {
     drop(appender);
     assert!(poll(next.as_mut()).is_pending());
     drop(other);
-    assert_eq!(next.await, None);
+    assert_eq!(next.await, Ok(None));
 }
 
 #[tokio::test]
@@ -164,7 +171,7 @@ async fn a_full_queue_refuses_at_once() {
     let refused = appender.append(delete(3)).await;
     assert_eq!(refused, Err(AppendError::NotEnqueued));
     assert_eq!(appender.queued(), (2, 2 * delete(1).size_bytes()));
-    assert_eq!(consumer.next().await.unwrap().records.len(), 2);
+    assert_eq!(next_batch(&mut consumer).await.records.len(), 2);
     assert_eq!(appender.queued(), (0, 0));
     drop(enqueue(&appender, 4));
 }
@@ -192,8 +199,8 @@ async fn bytes_are_limited_in_the_queue_and_in_a_batch() {
     assert_eq!(refused, Err(AppendError::NotEnqueued));
     drop(enqueue(&appender, 3));
     // Larger than a batch: it comes alone. Then the two that fit together.
-    assert_eq!(consumer.next().await.unwrap().records.len(), 1);
-    assert_eq!(consumer.next().await.unwrap().records.len(), 2);
+    assert_eq!(next_batch(&mut consumer).await.records.len(), 1);
+    assert_eq!(next_batch(&mut consumer).await.records.len(), 2);
 }
 
 #[tokio::test]
@@ -219,14 +226,14 @@ async fn lingering_ends_when_its_time_is_over() {
         ..Options::default()
     });
     drop(enqueue(&appender, 1));
-    assert_eq!(consumer.next().await.unwrap().records.len(), 1);
+    assert_eq!(next_batch(&mut consumer).await.records.len(), 1);
 }
 
 #[tokio::test]
 async fn an_appender_that_left_has_still_appended() {
     let (appender, mut consumer) = open();
     drop(enqueue(&appender, 1));
-    let batch = consumer.next().await.unwrap();
+    let batch = next_batch(&mut consumer).await;
     consumer.acknowledge().await;
     assert_eq!(batch.records.len(), 1);
 }

@@ -8,12 +8,12 @@ use crate::domain::{Action, Command, Outcome, Rejection};
 pub async fn a_batch_is_applied_once(place: &impl Place) {
     let mut store = place.open(Options::default()).await;
     let first = batch(0, &[create(1, "one"), create(2, "two")]);
-    let applied = store.apply(first.clone()).await.unwrap();
+    let applied = store.apply(&mut first.clone()).await.unwrap();
     assert_eq!(applied[0].range, range(0, 0, 2));
     assert_eq!(applied[0].changes.len(), 2);
     let before = todos(&mut store).await;
 
-    for wrong in [
+    for mut wrong in [
         first,
         batch(1, &[delete(1)]),
         batch(3, &[delete(1)]),
@@ -22,11 +22,11 @@ pub async fn a_batch_is_applied_once(place: &impl Place) {
             ..batch(2, &[delete(1)])
         },
     ] {
-        let refused = store.apply(wrong).await;
+        let refused = store.apply(&mut wrong).await;
         assert_eq!(refused, Err(ApplyError::Moved(vec![2])));
     }
     assert_eq!(todos(&mut store).await, before);
-    store.apply(batch(2, &[delete(1)])).await.unwrap();
+    store.apply(&mut batch(2, &[delete(1)])).await.unwrap();
     assert_eq!(positions(&mut store).await, [3]);
 }
 
@@ -35,7 +35,7 @@ pub async fn a_large_batch_is_stored_whole(place: &impl Place) {
     let id = |nth: u128| nth.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     let create = |nth: u128| create(id(nth), &format!("todo {nth}"));
     let new: Vec<Command> = (0..1000).map(create).collect();
-    store.apply(batch(0, &new)).await.unwrap();
+    store.apply(&mut batch(0, &new)).await.unwrap();
     // New ones among old ones, and all kinds of changes in one batch.
     let update = |nth: u128| {
         let action = Action::Update {
@@ -54,7 +54,7 @@ pub async fn a_large_batch_is_stored_whole(place: &impl Place) {
             _ => delete(id(nth)),
         })
         .collect();
-    let applied = store.apply(batch(1000, &mixed)).await.unwrap();
+    let applied = store.apply(&mut batch(1000, &mixed)).await.unwrap();
     assert_eq!(
         (applied[0].changes.len(), applied[0].outcomes.len()),
         (1000, 0)
@@ -95,7 +95,7 @@ pub async fn todos_are_there_after_opening_again(place: &impl Place) {
             delete(1),
             delete(7),
         ];
-        store.apply(batch(0, &commands)).await.unwrap();
+        store.apply(&mut batch(0, &commands)).await.unwrap();
         todos(&mut store).await
     };
     let mut store = place.open(Options::default()).await;
@@ -122,7 +122,7 @@ pub async fn each_partition_gets_its_part(place: &impl Place) {
     }
     // Offset 2 of partition 0 is the third record; what lies before it holds no records.
     both.ranges = vec![range(2, 0, 2), range(0, 0, 3)];
-    let applied = store.apply(both).await.unwrap();
+    let applied = store.apply(&mut both).await.unwrap();
     assert_eq!(
         (applied[0].changes.len(), applied[0].outcomes.len()),
         (1, 1)
@@ -134,7 +134,7 @@ pub async fn each_partition_gets_its_part(place: &impl Place) {
     assert_eq!(positions(&mut store).await, [3, 0, 2]);
     let find = async |partition, offset| {
         let position = Position { partition, offset };
-        store.outcomes().find(position).await.unwrap()
+        store.reader().find(position).await.unwrap()
     };
     assert_eq!(find(2, 0).await, Known::Applied);
     assert_eq!(find(1, 0).await, Known::Ahead);
@@ -150,11 +150,11 @@ pub async fn a_user_keeps_one_gift_code_and_the_stock_holds(place: &impl Place) 
     };
     let mut store = place.open(options.clone()).await;
     let first = [claim("alice", "A"), claim("alice", "B")];
-    store.apply(batch(0, &first)).await.unwrap();
+    store.apply(&mut batch(0, &first)).await.unwrap();
     drop(store);
     let mut store = place.open(options).await;
     let rest = [claim("bob", "C"), claim("carol", "D"), claim("alice", "E")];
-    store.apply(batch(2, &rest)).await.unwrap();
+    store.apply(&mut batch(2, &rest)).await.unwrap();
 
     let code = |code: &str| Some(Outcome::GiftCode(code.into()));
     assert_eq!(outcome(&store, at(1)).await, code("A"));

@@ -50,7 +50,7 @@ async fn same_as_one_fold(place: &impl Place, commands: &[Command], cuts: Vec<us
     let (mut rest, mut from, mut fed) = (commands, 0, HashMap::new());
     for cut in cuts {
         let (now, later) = rest.split_at(cut.min(rest.len()));
-        let applied = store.apply(batch(from, now)).await.unwrap();
+        let applied = store.apply(&mut batch(from, now)).await.unwrap();
         follow(&mut fed, applied);
         rest = later;
         from += now.len() as u64;

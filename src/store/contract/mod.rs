@@ -89,6 +89,7 @@ fn batch_at(micros: i64, from: u64, commands: &[Command]) -> Batch {
     Batch {
         ranges: vec![range(0, from, from + commands.len() as u64)],
         records: (from..).zip(commands).map(record).collect(),
+        last: Vec::new(),
     }
 }
 
@@ -137,6 +138,7 @@ fn keyed(scope: u128, fingerprint: u128, command: Command) -> Command {
 async fn todos(store: &mut Store) -> HashMap<Uuid, Todo> {
     let mut todos = HashMap::new();
     store
+        .reader()
         .load(&mut |todo| assert_eq!(todos.insert(todo.id, todo), None))
         .await
         .unwrap();
@@ -144,12 +146,12 @@ async fn todos(store: &mut Store) -> HashMap<Uuid, Todo> {
 }
 
 async fn positions(store: &mut Store) -> Vec<u64> {
-    store.load(&mut |_| {}).await.unwrap()
+    store.reader().load(&mut |_| {}).await.unwrap()
 }
 
 /// What became of a position; `None` is plainly applied.
 async fn outcome(store: &Store, position: Position) -> Option<Outcome> {
-    match store.outcomes().find(position).await.unwrap() {
+    match store.reader().find(position).await.unwrap() {
         Known::Applied => None,
         Known::Exceptional(recorded) => {
             assert_eq!(recorded.position, position);

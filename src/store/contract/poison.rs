@@ -7,7 +7,10 @@ pub async fn a_refused_command_becomes_a_dead_letter_and_its_neighbours_are_appl
     place: &impl Place,
 ) {
     let mut store = place.open(Options::default()).await;
-    store.apply(batch(0, &[claim("alice", "A")])).await.unwrap();
+    store
+        .apply(&mut batch(0, &[claim("alice", "A")]))
+        .await
+        .unwrap();
     let commands = [
         create(1, "one"),
         claim("bob", "A"),
@@ -16,7 +19,7 @@ pub async fn a_refused_command_becomes_a_dead_letter_and_its_neighbours_are_appl
         delete(2),
         claim("bob", "B"),
     ];
-    let applied = store.apply(batch(1, &commands)).await.unwrap();
+    let applied = store.apply(&mut batch(1, &commands)).await.unwrap();
     assert_eq!(applied[0].range, range(0, 1, 7));
     let exceptional: Vec<u64> = applied[0]
         .outcomes
@@ -45,12 +48,15 @@ pub async fn a_refused_command_becomes_a_dead_letter_and_its_neighbours_are_appl
 pub async fn a_poisonous_batch_may_be_all_poison(place: &impl Place) {
     let mut store = place.open(Options::default()).await;
     let bad = keyed(1, 1, create(1, ""));
-    store.apply(batch(0, &[bad.clone(), bad])).await.unwrap();
+    store
+        .apply(&mut batch(0, &[bad.clone(), bad]))
+        .await
+        .unwrap();
     assert_eq!(place.dead_letters().await.len(), 2);
     assert_eq!(positions(&mut store).await, [2]);
     // Poison leaves no key behind.
     let good = keyed(1, 2, create(1, "one"));
-    store.apply(batch(2, &[good])).await.unwrap();
+    store.apply(&mut batch(2, &[good])).await.unwrap();
     assert_eq!(outcome(&store, at(2)).await, None);
 }
 
@@ -62,7 +68,7 @@ pub async fn bytes_that_are_no_command_are_kept(place: &impl Place) {
         bytes: b"\xff\0no command".to_vec(),
         reason: "malformed".into(),
     };
-    let applied = store.apply(mixed).await.unwrap();
+    let applied = store.apply(&mut mixed).await.unwrap();
     assert_eq!(applied[0].changes.len(), 1);
     let letter = DeadLetter {
         position: at(0),

@@ -12,15 +12,15 @@ pub async fn a_duplicate_gets_the_first_outcome_and_has_no_effect(place: &impl P
     let first = keyed(1, 1, create(1, "one"));
     let missing = keyed(2, 1, delete(7));
     let commands = [first.clone(), first.clone(), missing.clone()];
-    store.apply(batch(0, &commands)).await.unwrap();
-    store.apply(batch(3, &[delete(1)])).await.unwrap();
+    store.apply(&mut batch(0, &commands)).await.unwrap();
+    store.apply(&mut batch(3, &[delete(1)])).await.unwrap();
     let late = [
         first.clone(),
         keyed(1, 2, create(1, "another")),
         create(7, "now it is there"),
         missing,
     ];
-    store.apply(batch(4, &late)).await.unwrap();
+    store.apply(&mut batch(4, &late)).await.unwrap();
 
     assert_eq!(outcome(&store, at(1)).await, None);
     assert_eq!(outcome(&store, at(4)).await, None, "deleted since");
@@ -38,17 +38,24 @@ pub async fn a_key_expires_by_append_time(place: &impl Place) {
     let mut store = place.open(options).await;
     let first = keyed(1, 1, create(1, "one"));
     let again = std::slice::from_ref(&first);
-    store.apply(batch_at(0, 0, again)).await.unwrap();
-    store.apply(batch_at(HOUR_MICROS, 1, again)).await.unwrap();
+    store.apply(&mut batch_at(0, 0, again)).await.unwrap();
+    store
+        .apply(&mut batch_at(HOUR_MICROS, 1, again))
+        .await
+        .unwrap();
     // Expired: judged anew, and on record anew from here.
     let late = HOUR_MICROS + 1;
-    store.apply(batch_at(late, 2, again)).await.unwrap();
+    store.apply(&mut batch_at(late, 2, again)).await.unwrap();
     store
-        .apply(batch_at(late + HOUR_MICROS, 3, &[first.clone(), delete(1)]))
+        .apply(&mut batch_at(
+            late + HOUR_MICROS,
+            3,
+            &[first.clone(), delete(1)],
+        ))
         .await
         .unwrap();
     store
-        .apply(batch_at(late + HOUR_MICROS + 1, 5, again))
+        .apply(&mut batch_at(late + HOUR_MICROS + 1, 5, again))
         .await
         .unwrap();
 
@@ -66,15 +73,18 @@ pub async fn outcomes_are_known_until_forgotten(place: &impl Place) {
     };
     let mut store = place.open(options).await;
     let commands = [create(1, "one"), delete(8), create(2, "two")];
-    store.apply(batch_at(0, 0, &commands)).await.unwrap();
+    store.apply(&mut batch_at(0, 0, &commands)).await.unwrap();
     let later = [delete(9), create(3, "three")];
-    store.apply(batch_at(HOUR_MICROS, 3, &later)).await.unwrap();
+    store
+        .apply(&mut batch_at(HOUR_MICROS, 3, &later))
+        .await
+        .unwrap();
 
     let at_hours = |hours| Timestamp::from_micros(hours * HOUR_MICROS);
     store.forget(at_hours(2)).await.unwrap();
     assert_eq!(rejection(&store, 1).await, Some(Rejection::NotFound));
     store.forget(at_hours(3)).await.unwrap();
-    let outcomes = store.outcomes();
+    let outcomes = store.reader();
     for offset in [0, 1] {
         assert_eq!(outcomes.find(at(offset)).await, Ok(Known::Forgotten));
     }
@@ -92,18 +102,18 @@ pub async fn forgetting_is_bounded_and_comes_to_an_end(place: &impl Place) {
     let many = 12_000;
     let rejected = |nth: u64| keyed(nth.into(), 1, delete(nth.into()));
     let commands: Vec<Command> = (0..many).map(rejected).collect();
-    store.apply(batch(0, &commands)).await.unwrap();
+    store.apply(&mut batch(0, &commands)).await.unwrap();
     let later = Timestamp::from_micros(24 * 8 * HOUR_MICROS);
     let mut calls = 1;
     while store.forget(later).await.unwrap() {
         calls += 1;
     }
     assert!((2..100).contains(&calls), "{calls} calls");
-    let last = store.outcomes().find(at(many - 1)).await;
+    let last = store.reader().find(at(many - 1)).await;
     assert_eq!(last, Ok(Known::Forgotten));
     // The keys are gone as well.
     store
-        .apply(batch_at(
+        .apply(&mut batch_at(
             1,
             many,
             &[create(3, "three"), commands[3].clone()],

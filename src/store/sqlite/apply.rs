@@ -21,15 +21,18 @@ struct Judge<'a> {
 }
 
 impl Store {
-    pub(in crate::store) fn apply(&mut self, mut batch: Batch) -> Result<Vec<Applied>, ApplyError> {
+    pub(in crate::store) fn apply(
+        &mut self,
+        batch: &mut Batch,
+    ) -> Result<Vec<Applied>, ApplyError> {
         loop {
-            let refused = match self.transact(&batch) {
+            let refused = match self.transact(batch) {
                 Ok(changes) => return Ok(Applied::split(&batch.ranges, changes)),
                 Err(Fault::Refused(reason)) => reason,
                 Err(fault) => return Err(self.apply_error(fault)),
             };
             // Each round makes at least one command a dead letter, so the rounds end.
-            match self.mark_poison(&mut batch) {
+            match self.mark_poison(batch) {
                 Ok(0) => return Err(ApplyError::NotApplied(refused)),
                 Ok(_) => {}
                 Err(fault) => return Err(self.apply_error(fault)),

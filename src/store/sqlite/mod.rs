@@ -8,18 +8,18 @@ mod apply;
 mod fault;
 mod forget;
 mod open;
-mod outcomes;
+mod reader;
 mod rows;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use rusqlite::Connection;
 
-pub use outcomes::Outcomes;
+pub use reader::Reader;
 
 use super::{Options, StoreError};
-use crate::domain::Todo;
-use fault::{Fault, transaction};
+use crate::domain::Stored;
+use fault::Fault;
 
 /// Pages in the WAL beyond which they are copied into the database, 16 MiB: enough that a page
 /// written by many batches is copied once, little enough that starting after a crash takes
@@ -29,20 +29,23 @@ const CHECKPOINT_PAGES: i64 = 4096;
 pub struct Store {
     connection: Connection,
     options: Options,
-    outcomes: Outcomes,
+    reader: Reader,
 }
 
 impl Store {
-    pub(super) fn outcomes(&self) -> Outcomes {
-        self.outcomes.clone()
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
     }
 
-    pub(super) fn load(&mut self, sink: &mut dyn FnMut(Todo)) -> Result<Vec<u64>, StoreError> {
-        let read = transaction(&mut self.connection, |reading| {
-            rows::each_todo(reading, sink)?;
-            Ok(rows::positions(reading)?)
-        });
-        read.map_err(Fault::into)
+    pub(super) fn positions(&self) -> Result<Vec<Stored>, StoreError> {
+        let next = rows::positions(&self.connection).map_err(Fault::from)?;
+        let stored = |(partition, next_offset)| Stored {
+            partition,
+            next_offset,
+            last: None,
+        };
+        Ok((0..).zip(next).map(stored).collect())
     }
 
     /// Lets the file grow by so many pages and no more, as on a disk that fills up.

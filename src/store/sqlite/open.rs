@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Result, params};
 
-use super::{Outcomes, Store};
+use super::{Reader, Store};
 use crate::store::{OpenError, Options};
 
 mod embedded {
@@ -61,11 +61,11 @@ impl Store {
                 .execute(ADD_POSITION, params![partition])
                 .map_err(|error| failed(&error))?;
         }
-        let outcomes = Outcomes::open(path, BUSY_TIMEOUT).map_err(|error| failed(&error))?;
+        let reader = Reader::open(path, BUSY_TIMEOUT).map_err(|error| failed(&error))?;
         Ok(Self {
             connection,
             options,
-            outcomes,
+            reader,
         })
     }
 }

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use futures_util::FutureExt;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::domain::{
-    Action, Batch, Command, DeadLetter, Payload, Position, Range, Record, Timestamp,
+    Action, Batch, Command, DeadLetter, Payload, Position, Range, Record, Timestamp, Todo,
 };
 use crate::store::contract::{Place, suite};
 use crate::store::{ApplyError, OpenError, Options, Store, StoreError, sqlite};
@@ -100,6 +101,7 @@ pub(crate) fn creates(from: u64, to: u64) -> Batch {
             to,
         }],
         records: (from..to).map(record).collect(),
+        last: Vec::new(),
     }
 }
 
@@ -109,9 +111,18 @@ fn setting<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> 
         .unwrap()
 }
 
-fn count(store: &mut sqlite::Store) -> usize {
+/// Loading blocks, so it is done at once.
+fn load(
+    store: &sqlite::Store,
+    sink: &mut (dyn FnMut(Todo) + Send),
+) -> Result<Vec<u64>, StoreError> {
+    let reader = store.reader();
+    reader.load(sink).now_or_never().unwrap()
+}
+
+fn count(store: &sqlite::Store) -> usize {
     let mut todos = 0;
-    store.load(&mut |_| todos += 1).unwrap();
+    load(store, &mut |_| todos += 1).unwrap();
     todos
 }
 
@@ -119,19 +130,19 @@ fn count(store: &mut sqlite::Store) -> usize {
 fn a_full_disk_applies_nothing_and_passes() {
     let directory = Directory::new();
     let mut store = directory.open().unwrap();
-    store.apply(creates(0, 10)).unwrap();
+    store.apply(&mut creates(0, 10)).unwrap();
     store.allow_pages(5);
-    let refused = store.apply(creates(10, 1000));
+    let refused = store.apply(&mut creates(10, 1000));
     assert!(
         matches!(&refused, Err(ApplyError::NotApplied(reason)) if reason.contains("full")),
         "{refused:?}"
     );
-    assert_eq!(count(&mut store), 10);
-    store.apply(creates(10, 11)).unwrap();
+    assert_eq!(count(&store), 10);
+    store.apply(&mut creates(10, 11)).unwrap();
 
     store.allow_pages(1 << 20);
-    store.apply(creates(11, 1000)).unwrap();
-    assert_eq!(count(&mut store), 1000);
+    store.apply(&mut creates(11, 1000)).unwrap();
+    assert_eq!(count(&store), 1000);
 }
 
 #[test]
@@ -144,29 +155,29 @@ fn a_held_write_lock_applies_nothing_and_passes() {
         .unwrap();
     let shell = directory.shell();
     shell.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let refused = store.apply(creates(0, 1));
+    let refused = store.apply(&mut creates(0, 1));
     assert!(
         matches!(refused, Err(ApplyError::NotApplied(_))),
         "{refused:?}"
     );
     shell.execute_batch("ROLLBACK").unwrap();
-    store.apply(creates(0, 1)).unwrap();
+    store.apply(&mut creates(0, 1)).unwrap();
 }
 
 #[test]
 fn a_damaged_file_is_not_known_and_never_retried() {
     let directory = Directory::new();
     let mut store = directory.open().unwrap();
-    store.apply(creates(0, 200)).unwrap();
+    store.apply(&mut creates(0, 200)).unwrap();
     drop(store);
     directory.damage_todos();
     let mut store = directory.open().unwrap();
-    let applied = store.apply(creates(200, 201));
+    let applied = store.apply(&mut creates(200, 201));
     assert!(
         matches!(applied, Err(ApplyError::Unknown(_))),
         "{applied:?}"
     );
-    let loaded = store.load(&mut |_| {});
+    let loaded = load(&store, &mut |_| {});
     assert!(matches!(loaded, Err(StoreError::Broken(_))), "{loaded:?}");
 }
 
@@ -180,7 +191,7 @@ fn commits_are_synced_and_the_wal_is_ours_to_checkpoint() {
     let wal_bytes = || std::fs::metadata(&wal).unwrap().len();
     for batch in 0..20 {
         store
-            .apply(creates(batch * 2000, (batch + 1) * 2000))
+            .apply(&mut creates(batch * 2000, (batch + 1) * 2000))
             .unwrap();
         store.settle().unwrap();
     }

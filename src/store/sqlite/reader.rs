@@ -1,4 +1,4 @@
-//! Looking up what became of a command, beside the writer.
+//! Reading beside the writer: what became of a command, and everything there is to serve.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::fault::Fault;
 use super::rows;
-use crate::domain::{Position, Recorded};
+use crate::domain::{Position, Recorded, Todo};
 use crate::store::{Known, StoreError};
 
 const FIND_OUTCOME: &str = include_str!("../../../sql/sqlite/find_outcome.sql");
@@ -18,32 +18,55 @@ const FIND_OUTCOME: &str = include_str!("../../../sql/sqlite/find_outcome.sql");
 /// A read-only connection, used by one lookup at a time: it takes microseconds, and those that
 /// wait do so in their tasks rather than in threads.
 #[derive(Clone)]
-pub struct Outcomes {
-    reader: Arc<Mutex<Connection>>,
+pub struct Reader {
+    connection: Arc<Mutex<Connection>>,
 }
 
-impl Outcomes {
+impl Reader {
     pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let reader = Connection::open_with_flags(path, flags)?;
-        reader.busy_timeout(busy_timeout)?;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(busy_timeout)?;
         Ok(Self {
-            reader: Arc::new(Mutex::new(reader)),
+            connection: Arc::new(Mutex::new(connection)),
         })
     }
 
     pub(in crate::store) async fn find(&self, position: Position) -> Result<Known, StoreError> {
-        let reader = Arc::clone(&self.reader).lock_owned().await;
-        match spawn_blocking(move || find(&reader, position)).await {
+        let connection = Arc::clone(&self.connection).lock_owned().await;
+        match spawn_blocking(move || find(&connection, position)).await {
             Ok(found) => found.map_err(|error| Fault::from(error).into()),
             // The runtime is shutting down.
             Err(error) => Err(StoreError::Again(error.to_string())),
         }
     }
+
+    /// Blocks the thread: alone, everything is loaded before anything is served.
+    pub(in crate::store) async fn load(
+        &self,
+        sink: &mut (dyn FnMut(Todo) + Send),
+    ) -> Result<Vec<u64>, StoreError> {
+        let connection = self.connection.lock().await;
+        load(&connection, sink).map_err(|error| Fault::from(error).into())
+    }
+
+    pub(in crate::store) async fn positions(&self) -> Result<Vec<u64>, StoreError> {
+        let connection = self.connection.lock().await;
+        rows::positions(&connection).map_err(|error| Fault::from(error).into())
+    }
 }
 
-fn find(reader: &Connection, position: Position) -> Result<Known> {
-    let found = reader
+/// In one transaction, which in WAL mode sees one state of the file.
+fn load(connection: &Connection, sink: &mut dyn FnMut(Todo)) -> Result<Vec<u64>> {
+    let reading = connection.unchecked_transaction()?;
+    rows::each_todo(&reading, sink)?;
+    let positions = rows::positions(&reading)?;
+    reading.finish()?;
+    Ok(positions)
+}
+
+fn find(connection: &Connection, position: Position) -> Result<Known> {
+    let found = connection
         .prepare_cached(FIND_OUTCOME)?
         .query_row(
             params![position.partition, position.offset.cast_signed()],
