@@ -27,6 +27,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod domain;
+pub mod fault;
 pub mod feed;
 pub mod http;
 pub mod log;
