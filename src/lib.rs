@@ -29,6 +29,7 @@ pub mod control;
 pub mod domain;
 pub mod feed;
 pub mod http;
+pub mod kafka;
 pub mod log;
 pub mod marks;
 pub mod metrics;
