@@ -30,6 +30,7 @@ pub mod domain;
 pub mod fault;
 pub mod feed;
 pub mod http;
+pub mod kafka;
 pub mod log;
 pub mod marks;
 pub mod metrics;

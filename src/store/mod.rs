@@ -45,8 +45,21 @@ pub enum OpenError {
     Foreign(String),
     #[error("the database has schema version {found}, this program knows {known}: run a newer one")]
     Newer { found: i64, known: i64 },
+    #[error(
+        "the database has schema version {found}, this program needs {known}: run `millpond migrate`"
+    )]
+    Older { found: i64, known: i64 },
+    #[error(
+        "the database holds {found} partitions, {configured} are configured: set KAFKA_PARTITIONS \
+         to what the command topic has"
+    )]
+    Partitions { found: u32, configured: u16 },
+    /// Waiting does not help.
     #[error("cannot open the database: {0}")]
     Failed(String),
+    /// It does not answer now; opening may be tried again.
+    #[error("cannot reach the database: {0}")]
+    Unreachable(String),
 }
 
 /// Why a batch was not applied.
