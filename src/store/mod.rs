@@ -103,6 +103,8 @@ pub enum Known {
 pub enum Store {
     Sqlite(sqlite::Store),
     Postgres(postgres::Store),
+    #[cfg(test)]
+    Scripted(crate::worker::tests::world::Store),
 }
 
 impl Store {
@@ -113,6 +115,8 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.apply(batch),
             Self::Postgres(store) => store.apply(batch).await,
+            #[cfg(test)]
+            Self::Scripted(store) => store.apply(batch),
         }
     }
 
@@ -122,6 +126,8 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.positions(),
             Self::Postgres(store) => store.positions().await,
+            #[cfg(test)]
+            Self::Scripted(store) => store.positions(),
         }
     }
 
@@ -131,6 +137,8 @@ impl Store {
         match self {
             Self::Sqlite(_) => Ok(Vec::new()),
             Self::Postgres(store) => store.unpublished(partitions).await,
+            #[cfg(test)]
+            Self::Scripted(store) => store.unpublished(partitions),
         }
     }
 
@@ -139,6 +147,8 @@ impl Store {
         match self {
             Self::Sqlite(_) => {}
             Self::Postgres(store) => store.published(ranges),
+            #[cfg(test)]
+            Self::Scripted(store) => store.published(ranges),
         }
     }
 
@@ -147,6 +157,8 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.settle(),
             Self::Postgres(store) => store.settle().await,
+            #[cfg(test)]
+            Self::Scripted(store) => store.settle(),
         }
     }
 
@@ -156,6 +168,8 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.forget(now),
             Self::Postgres(store) => store.forget(now).await,
+            #[cfg(test)]
+            Self::Scripted(_) => Ok(false),
         }
     }
 
@@ -164,6 +178,8 @@ impl Store {
         match self {
             Self::Sqlite(store) => Reader::Sqlite(store.reader()),
             Self::Postgres(store) => Reader::Postgres(store.reader()),
+            #[cfg(test)]
+            Self::Scripted(_) => panic!("the worker does not read"),
         }
     }
 }

@@ -226,7 +226,10 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
     async fn decide(&mut self, error: ApplyError) -> Result<Next, Fatal> {
         match error {
             ApplyError::NotApplied(reason) => {
-                warn!(reason, "a batch was not applied; it is kept and tried again");
+                warn!(
+                    reason,
+                    "a batch was not applied; it is kept and tried again"
+                );
                 self.see(Seen::StoreFails(reason));
             }
             // Expected whenever partitions change hands.
@@ -235,7 +238,10 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
                 return Ok(Next::Leave);
             }
             ApplyError::Unknown(reason) => {
-                warn!(reason, "nobody can say whether a batch was applied; the store will");
+                warn!(
+                    reason,
+                    "nobody can say whether a batch was applied; the store will"
+                );
                 self.see(Seen::StoreFails(reason));
                 self.begin_again().await?;
                 return Ok(Next::Leave);

@@ -106,15 +106,15 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
         let rows = rows.map_err(|error| self.store_trouble(error))?;
         self.see(Seen::StoreAnswers);
         self.see(Seen::Outbox(rows.len()));
-        if rows.is_empty() {
-            return Ok(());
+        if !rows.is_empty() {
+            let ranges: Vec<Range> = rows.iter().map(|one| one.range).collect();
+            let published = self.worker.publisher.publish(rows).await;
+            published.map_err(|error| self.feed_trouble(error))?;
+            self.see(Seen::FeedAnswers);
+            reach(Point::Swept);
+            self.worker.store.published(&ranges);
         }
-        let ranges: Vec<Range> = rows.iter().map(|one| one.range).collect();
-        let published = self.worker.publisher.publish(rows).await;
-        published.map_err(|error| self.feed_trouble(error))?;
-        self.see(Seen::FeedAnswers);
-        reach(Point::Swept);
-        self.worker.store.published(&ranges);
+        // Also for what could not be settled when it was published.
         let settled = self.worker.store.settle().await;
         settled.map_err(|error| self.store_trouble(error))
     }
