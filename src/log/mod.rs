@@ -183,14 +183,14 @@ impl Consumer {
     pub async fn leave(&mut self) {
         match self {
             Self::Embedded(_) => {}
-            Self::Kafka(consumer) => consumer.leave().await,
+            Self::Kafka(consumer) => consumer.leave(),
         }
     }
 
     pub async fn join(&mut self) {
         match self {
             Self::Embedded(_) => {}
-            Self::Kafka(consumer) => consumer.join().await,
+            Self::Kafka(consumer) => consumer.join(),
         }
     }
 
