@@ -31,6 +31,7 @@ pub mod fault;
 pub mod feed;
 pub mod http;
 pub mod kafka;
+pub mod links;
 pub mod log;
 pub mod marks;
 pub mod metrics;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::http;
 use crate::http::auth;
 use crate::runtime::{Cores, LogFormat, Shutdown};
-use crate::{log, store};
+use crate::{feed, log, store};
 pub use fleet::{Database, Fleet, Kafka, Purpose};
 pub use settings::Settings;
 pub use values::span;
@@ -192,7 +192,7 @@ impl Settings {
 
     /// A whole batch may become one record of the feed, which has to fit into a request.
     fn check_feed_records(&self) -> Result<(), BadConfig> {
-        let bytes = log::Options::feed_record_bytes(self.batch_commands, self.batch_bytes);
+        let bytes = feed::record_bytes_max(self.batch_commands, self.batch_bytes);
         if bytes > values::FEED_RECORD_BYTES_MAX {
             let most = values::FEED_RECORD_BYTES_MAX;
             let problem = format!(

@@ -60,7 +60,12 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
             let text = format!("the store knows {} of {partitions:?}", from.len());
             return Err(Trouble::Fatal(Fatal::Log(Strange(text))));
         }
-        let started = self.worker.consumer.start(&from).await;
+        let stop = self.worker.stop.clone();
+        // It may wait for the log's answer; a worker that shall end does not.
+        let started = tokio::select! {
+            started = self.worker.consumer.start(&from) => started,
+            () = stop.cancelled() => Ok(()),
+        };
         started.map_err(|strange| Trouble::Fatal(Fatal::Log(strange)))?;
         reach(Point::Started);
         Ok(())
