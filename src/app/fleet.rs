@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{App, OpenError, RECENT_OUTCOMES_MAX};
 use crate::clock::Stopwatch;
-use crate::domain::Position;
+use crate::domain::{Position, Todo};
 use crate::feed::Subscriber;
 use crate::kafka::{Cluster, Durability, SetupError};
 use crate::links::Link;
@@ -80,6 +80,7 @@ impl Options {
                 address: address(&wanted.database_url)?,
                 store: wanted.store,
                 pool_size: wanted.pool_size,
+                limits: postgres::Limits::default(),
             },
             feed: feed::kafka::Options {
                 cluster: cluster.clone(),
@@ -326,11 +327,7 @@ pub enum SeedError {
 ///
 /// # Errors
 /// [`SeedError`]; what was created by then stays.
-pub fn seed(
-    options: &Options,
-    todos: u64,
-    progress: impl FnMut(u64),
-) -> Result<Seeded, SeedError> {
+pub fn seed(options: &Options, todos: u64, progress: impl FnMut(u64)) -> Result<Seeded, SeedError> {
     let runtime = runtime::single_threaded().map_err(OpenError::from)?;
     runtime.block_on(async {
         options.prepare_topics().await?;
@@ -348,8 +345,10 @@ pub fn seed(
 async fn ids(reader: &Reader) -> Result<HashSet<Uuid>, OpenError> {
     let load = || async {
         let mut ids = HashSet::new();
-        let loaded = reader.load(&mut |todo| drop(ids.insert(todo.id))).await;
-        match loaded {
+        let mut note = |todo: Todo| {
+            ids.insert(todo.id);
+        };
+        match reader.load(&mut note).await {
             Ok(_) => Ok(ids),
             Err(error) => Err(Missing::Yet(error.to_string())),
         }

@@ -58,12 +58,19 @@ fn list(letters: &DeadLetters) -> Result<(), Failed> {
     let mut written = Ok(());
     let told = letters.each(|letter| {
         if count == 0 {
-            written = writeln!(out, "{:<16}{:<29}{:<20}reason", "position", "in the log since", "user");
+            written = writeln!(
+                out,
+                "{:<16}{:<29}{:<20}reason",
+                "position", "in the log since", "user"
+            );
         }
         count += 1;
         let line = |out: &mut dyn Write| {
             let (position, at) = (letter.position.to_string(), letter.appended_at.to_string());
-            let (user, reason) = (shown(&letter.user, USER_CHARS), shown(&letter.reason, REASON_CHARS));
+            let (user, reason) = (
+                shown(&letter.user, USER_CHARS),
+                shown(&letter.reason, REASON_CHARS),
+            );
             writeln!(out, "{position:<16}{at:<29}{user:<20}{reason}")
         };
         written = std::mem::replace(&mut written, Ok(())).and_then(|()| line(&mut out));
@@ -91,7 +98,9 @@ fn one(letters: &DeadLetters, position: Position) -> Result<(), Failed> {
         payload,
     }) = found
     else {
-        return Err(Failed::Other(format!("there is no dead letter at {position}")));
+        return Err(Failed::Other(format!(
+            "there is no dead letter at {position}"
+        )));
     };
     println!("position  {position}");
     println!("user      {}", user.escape_debug());

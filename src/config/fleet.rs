@@ -156,7 +156,8 @@ impl FleetSettings {
             return Err(bad("KAFKA_REPLICATION", "must be at least 1"));
         }
         if !(1..=replication).contains(&self.kafka_min_insync) {
-            let problem = format!("must be between 1 and KAFKA_REPLICATION, which is {replication}");
+            let problem =
+                format!("must be between 1 and KAFKA_REPLICATION, which is {replication}");
             return Err(bad("KAFKA_MIN_INSYNC", problem));
         }
         let brokers = self.brokers()?;

@@ -116,10 +116,7 @@ impl Settings {
         ];
         let is_set = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
         match to_come.iter().find(|(_, value)| is_set(value)) {
-            Some((variable, _)) => Err(bad(
-                variable,
-                "is not in this version; unset it",
-            )),
+            Some((variable, _)) => Err(bad(variable, "is not in this version; unset it")),
             None => Ok(()),
         }
     }
@@ -205,7 +202,11 @@ impl Settings {
     }
 
     fn shutdown(&self, is_fleet: bool) -> Result<Shutdown, BadConfig> {
-        let in_fleet = if is_fleet { FLEET_SHUTDOWN_DELAY } else { Duration::ZERO };
+        let in_fleet = if is_fleet {
+            FLEET_SHUTDOWN_DELAY
+        } else {
+            Duration::ZERO
+        };
         // A short grace that was asked for does not fail over a delay that was not.
         let usual = in_fleet.min(self.shutdown_grace / 2);
         let delay = self.shutdown_delay.unwrap_or(usual);

@@ -48,11 +48,7 @@ pub fn probe(address: SocketAddr, sharing: Sharing) -> io::Result<SocketAddr> {
 ///
 /// # Errors
 /// Those of [`probe`].
-pub fn bind(
-    address: SocketAddr,
-    count: usize,
-    sharing: Sharing,
-) -> io::Result<Vec<StdListener>> {
+pub fn bind(address: SocketAddr, count: usize, sharing: Sharing) -> io::Result<Vec<StdListener>> {
     let bound = probe(address, sharing)?;
     (0..count).map(|_| listen(bound)).collect()
 }

@@ -146,10 +146,7 @@ impl Metrics {
         let registry = Registry::new();
         let cores: Vec<Arc<CoreMetrics>> = (0..cores).map(|_| Arc::default()).collect();
         register(&registry, cores::Cores::new(cores.clone()));
-        Self {
-            registry,
-            cores,
-        }
+        Self { registry, cores }
     }
 
     /// The cells of the serving thread `nth`.

@@ -34,7 +34,11 @@ pub async fn until_worked<T: Send + 'static>(
         ended = &mut ended => return ended.ok()?.ok(),
         name = signals.next() => name,
     };
-    info!(signal, ?grace, "stopping after the batch under way; a second signal stops at once");
+    info!(
+        signal,
+        ?grace,
+        "stopping after the batch under way; a second signal stops at once"
+    );
     stage.advance(At::Leaving);
     stop.cancel();
     tokio::select! {

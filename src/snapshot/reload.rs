@@ -93,13 +93,10 @@ pub async fn run<Observe: Fn(Seen)>(mut follower: Follower<Observe>) -> Result<(
     let stop = follower.stop.clone();
     loop {
         tokio::select! {
-            followed = follower.follow() => match followed {
-                Err(halt) => warn!(%halt, "loading the todos anew"),
-                Ok(()) => return Err(Halt::Lost("it is closed".to_owned())),
+            halted = follower.follow() => match halted {
+                Some(why) => warn!(why, "loading the todos anew"),
+                None => return Err(Halt::Lost("it is closed".to_owned())),
             },
-            () = until_behind(&follower.reader, &follower.marks, &follower.observe) => {
-                warn!("the feed has not brought what the store has: loading the todos anew");
-            }
             () = sleep(CALM), if !wait.is_zero() => {
                 wait = Duration::ZERO;
                 continue;
@@ -138,10 +135,17 @@ async fn until_behind(reader: &Reader, marks: &Marks, observe: &impl Fn(Seen)) {
 }
 
 impl<Observe: Fn(Seen)> Follower<Observe> {
-    async fn follow(&mut self) -> Result<(), Halt> {
+    /// Until the todos have to be loaded anew, and why; `None` once the feed is closed.
+    async fn follow(&mut self) -> Option<String> {
         let observe = &self.observe;
         let count = |renewed| observe(Seen::Renewed(renewed));
-        refresh::run(&mut self.subscriber, &self.published, &self.marks, count).await
+        let following = refresh::run(&mut self.subscriber, &self.published, &self.marks, count);
+        tokio::select! {
+            followed = following => followed.err().map(|halt| halt.to_string()),
+            () = until_behind(&self.reader, &self.marks, observe) => {
+                Some("the feed has not brought what the store has".to_owned())
+            }
+        }
     }
 
     /// Loads until what was loaded can be served; `wait` is that before the next attempt.

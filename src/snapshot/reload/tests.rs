@@ -160,7 +160,10 @@ async fn what_is_served_stands_still_while_the_store_is_behind_it() {
     };
     let waited = timeout(LONGEST_WAIT * 2, server.marks.wait(next)).await;
     assert!(waited.is_err(), "{waited:?}");
-    assert_eq!((server.reloads(), server.published.snapshot().len()), (0, 5));
+    assert_eq!(
+        (server.reloads(), server.published.snapshot().len()),
+        (0, 5)
+    );
     server.apply(3, 9).await;
     server.serves(9).await;
     assert_eq!(server.end().await, Ok(()));
