@@ -372,3 +372,6 @@ fn is_connected(statistics: &[u8]) -> bool {
         brokers.any(|broker| broker.state == "UP")
     })
 }
+
+#[cfg(test)]
+mod tests;

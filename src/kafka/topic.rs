@@ -296,3 +296,6 @@ fn verify_partitions(topic: &Topic<'_>, metadata: &Metadata) -> Result<(), Setup
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,3 +205,13 @@ impl Buffer {
         self.bytes = self.waiting.iter().map(|fetched| fetched.bytes).sum();
     }
 }
+
+#[cfg(test)]
+impl Buffer {
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;
