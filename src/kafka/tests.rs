@@ -54,11 +54,9 @@ pub async fn in_time<T>(what: impl Future<Output = T>) -> T {
     waited.expect("it does not happen")
 }
 
-#[tokio::test]
-async fn a_topic_can_be_prepared_by_several_at_once_and_again() {
-    let (cluster, name) = (cluster(), topic());
-    let topic = Topic {
-        name: &name,
+fn wanted(name: &str) -> Topic<'_> {
+    Topic {
+        name,
         variable: "KAFKA_TODO_TOPIC",
         partitions: 3,
         durability: DURABILITY,
@@ -67,84 +65,79 @@ async fn a_topic_can_be_prepared_by_several_at_once_and_again() {
             wanted: Duration::from_hours(2),
             least: Duration::from_hours(1),
         },
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_topic_can_be_prepared_by_several_at_once_and_again() {
+    let (cluster, name) = (cluster(), topic());
+    let topic = wanted(&name);
     let all = [(); 4].map(|()| cluster.prepare(&topic));
     for prepared in futures_util::future::join_all(all).await {
         assert_eq!(prepared, Ok(()));
     }
     assert_eq!(cluster.prepare(&topic).await, Ok(()));
-    let refused = [
-        (
-            "KAFKA_PARTITIONS",
-            Topic {
-                partitions: 4,
-                ..topic.clone()
-            },
-        ),
-        (
-            "KAFKA_TODO_TOPIC",
-            Topic {
-                record_bytes_max: 2 << 20,
-                ..topic.clone()
-            },
-        ),
-        (
-            "KAFKA_TODO_TOPIC",
-            Topic {
-                retention: Retention {
-                    least: Duration::from_hours(3),
-                    ..topic.retention
-                },
-                ..topic.clone()
-            },
-        ),
-        (
-            "KAFKA_REPLICATION",
-            Topic {
-                durability: Durability {
-                    replication: 3,
-                    min_insync: 1,
-                },
-                ..topic.clone()
-            },
-        ),
-        (
-            "KAFKA_MIN_INSYNC",
-            Topic {
-                durability: Durability {
-                    replication: 3,
-                    min_insync: 2,
-                },
-                ..topic.clone()
-            },
-        ),
-        (
-            "KAFKA_MIN_INSYNC",
-            Topic {
-                durability: Durability {
-                    replication: 1,
-                    min_insync: 2,
-                },
-                ..topic.clone()
-            },
-        ),
-        (
-            "KAFKA_TODO_TOPIC",
-            Topic {
-                name: "no topic",
-                ..topic.clone()
-            },
-        ),
-    ];
-    for (expected, topic) in refused {
-        match cluster.prepare(&topic).await {
-            Err(SetupError::Config { variable, problem }) => {
-                assert_eq!(variable, expected, "{problem}");
-            }
-            other => panic!("{expected}: {other:?}"),
-        }
-    }
     delete_topic(&cluster, &name).await;
+}
+
+async fn assert_refused(cluster: &Cluster, topic: &Topic<'_>, expected: &str) {
+    match cluster.prepare(topic).await {
+        Err(SetupError::Config { variable, problem }) => {
+            assert_eq!(variable, expected, "{problem}");
+        }
+        other => panic!("{expected}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_is_not_what_is_asked_for_is_refused() {
+    let (cluster, name) = (cluster(), topic());
+    let wanted = wanted(&name);
+    cluster.prepare(&wanted).await.unwrap();
+    let partitions = Topic {
+        partitions: 4,
+        ..wanted.clone()
+    };
+    assert_refused(&cluster, &partitions, "KAFKA_PARTITIONS").await;
+    let bytes = Topic {
+        record_bytes_max: 2 << 20,
+        ..wanted.clone()
+    };
+    assert_refused(&cluster, &bytes, "KAFKA_TODO_TOPIC").await;
+    let name = Topic {
+        name: "no topic",
+        ..wanted.clone()
+    };
+    assert_refused(&cluster, &name, "KAFKA_TODO_TOPIC").await;
+    for (replication, min_insync, expected) in [
+        (1, 2, "KAFKA_MIN_INSYNC"),
+        (3, 2, "KAFKA_MIN_INSYNC"),
+        (30, 1, "KAFKA_REPLICATION"),
+    ] {
+        let durability = Durability {
+            replication,
+            min_insync,
+        };
+        let weaker = Topic {
+            durability,
+            ..wanted.clone()
+        };
+        assert_refused(&cluster, &weaker, expected).await;
+    }
+    delete_topic(&cluster, wanted.name).await;
+}
+
+#[tokio::test]
+async fn a_new_topic_needs_as_many_brokers_as_replicas() {
+    let (cluster, name) = (cluster(), topic());
+    let topic = Topic {
+        durability: Durability {
+            replication: 30,
+            min_insync: 1,
+        },
+        ..wanted(&name)
+    };
+    assert_refused(&cluster, &topic, "KAFKA_REPLICATION").await;
 }
 
 #[tokio::test]
@@ -152,18 +145,7 @@ async fn a_cluster_that_is_not_there_is_unreachable() {
     let cluster = Cluster {
         brokers: "127.0.0.1:1".to_owned(),
     };
-    let topic = Topic {
-        name: "todos",
-        variable: "KAFKA_TODO_TOPIC",
-        partitions: 1,
-        durability: DURABILITY,
-        record_bytes_max: 1 << 20,
-        retention: Retention {
-            wanted: Duration::from_hours(1),
-            least: Duration::from_hours(1),
-        },
-    };
-    let prepared = in_time(cluster.prepare(&topic)).await;
+    let prepared = in_time(cluster.prepare(&wanted("todos"))).await;
     assert!(
         matches!(prepared, Err(SetupError::Unreachable(_))),
         "{prepared:?}"

@@ -301,11 +301,11 @@ impl Consumer {
 
 #[cfg(test)]
 impl Consumer {
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.shared.lock().buffer.is_full()
     }
 
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.shared.lock().buffer.waiting()
     }
 }

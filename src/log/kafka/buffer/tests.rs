@@ -119,15 +119,17 @@ fn begun_again_what_waited_is_forgotten() {
 }
 
 #[test]
-fn it_is_full_at_two_batches() {
+fn it_is_full_at_four_batches() {
     let mut buffer = begun();
-    for offset in 10..17 {
+    for offset in 10..25 {
         buffer.push(fetched(1, offset, 1));
         assert!(!buffer.is_full());
     }
-    buffer.push(fetched(1, 17, 1));
+    buffer.push(fetched(1, 25, 1));
     assert!(buffer.is_full() && buffer.fills_a_batch());
-    buffer.take().unwrap();
+    for _ in 0..3 {
+        buffer.take().unwrap();
+    }
     assert!(!buffer.is_full() && buffer.fills_a_batch());
     buffer.take().unwrap();
     assert!(!buffer.fills_a_batch());

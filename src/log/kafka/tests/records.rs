@@ -22,8 +22,7 @@ fn sorted(mut positions: Vec<Position>) -> Vec<Position> {
 }
 
 async fn a_rewind_hands_out_exactly_what_follows(options: Options) {
-    let appender = appender(&options);
-    let appended = sorted(append(&appender, 0..100).await);
+    let all = sorted(append(&appender(&options), 0..100).await);
     let mut worker = sole_worker(&options).await;
     start_all(&mut worker).await;
     // While some wait in the buffer and some are on their way.
@@ -37,7 +36,7 @@ async fn a_rewind_hands_out_exactly_what_follows(options: Options) {
             })
             .collect();
         worker.start(&from).await.unwrap();
-        let mut expected = appended.clone();
+        let mut expected = all.clone();
         expected.retain(|at| at.offset >= u64::from(at.partition) + 3);
         let again = sorted(positions(&mut worker, expected.len()).await);
         assert_eq!(again, expected);
@@ -105,7 +104,7 @@ async fn what_nobody_takes_is_held_back_and_nothing_of_it_is_lost() {
     })
     .await;
     // A little more may come between the last look and the pause, but not all.
-    assert!(consumer.waiting() <= 3 * BATCH_COMMANDS_MAX);
+    assert!(consumer.waiting() <= 5 * BATCH_COMMANDS_MAX);
     let taken = positions(&mut worker, 2_000).await;
     for partition in 0..PARTITIONS {
         let of = |at: &&Position| at.partition == partition;
