@@ -55,7 +55,9 @@ const BACK_ENDS: [(&str, &[&str]); 4] = [
 ];
 
 /// Crates that belong to one part: the others are spared their types and their changes.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 14] = [
+    ("bb8", &["src/store/postgres/"]),
+    ("bb8_postgres", &["src/store/postgres/"]),
     ("clap", &["src/cli/", "src/config/", "src/runtime.rs"]),
     ("dotenvy", &["src/cli/"]),
     ("httparse", &["src/http/"]),
@@ -64,9 +66,10 @@ const CRATES: [(&str, &[&str]); 11] = [
     ("indicatif", &["src/cli/"]),
     ("jsonwebtoken", &["src/http/auth.rs"]),
     ("prometheus", &["src/metrics/"]),
-    ("refinery", &["src/store/sqlite/"]),
+    ("refinery", &["src/store/"]),
     ("rusqlite", &["src/store/sqlite/"]),
     ("socket2", &["src/http/listener.rs", "src/http/socket.rs"]),
+    ("tokio_postgres", &["src/store/postgres/"]),
     ("utoipa", &["src/http/"]),
 ];
 

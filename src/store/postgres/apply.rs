@@ -2,9 +2,12 @@
 //! transaction of two exchanges with the server. The first begins it, moves the positions and
 //! reads; the second writes and commits.
 
+use std::pin::Pin;
+
 use futures_util::TryFutureExt;
 use futures_util::future::{try_join, try_join3, try_join4};
 use tokio::time::timeout;
+use tokio_postgres::Error;
 
 use super::Store;
 use super::fault::{Fault, no_answer, within};
@@ -92,7 +95,7 @@ async fn transact(
     }
     let writing = async {
         let early = |error| Fault::before_commit(&error);
-        let write = rows::write(session, &writes, judge.latest).map_err(early);
+        let write = write(session, &writes, judge.latest).map_err(early);
         let sweep = rows::delete_outbox(session, published).map_err(early);
         let hand_on = rows::put_outbox(session, &writes.applied).map_err(early);
         let commit = session.client().batch_execute("COMMIT");
@@ -115,7 +118,8 @@ async fn rehearse(session: &Session, options: &Options, batch: &mut Batch) -> Re
     let judge = Judge::of(&batch.records, options);
     session.exchange("BEGIN").await?;
     let mut found = 0;
-    let mut to_try = vec![0..batch.records.len()];
+    let whole = 0..batch.records.len();
+    let mut to_try = vec![whole];
     while let Some(part) = to_try.pop() {
         let records = &batch.records[part.clone()];
         let Some(reason) = refusal(session, &judge, &batch.ranges, records).await? else {
@@ -146,7 +150,7 @@ async fn refusal(
         let read = rows::read(session, &needs, oldest_key(judge));
         let ((), loaded) = try_join(savepoint, read).await?;
         let writes = Writes::of(ranges, judge.decide(loaded, records));
-        let write = rows::write(session, &writes, judge.latest);
+        let write = write(session, &writes, judge.latest);
         let release = session.client().batch_execute("RELEASE part");
         try_join(write, release).await?;
         Ok(())
@@ -159,6 +163,15 @@ async fn refusal(
         }
         Err(fault) => Err(fault),
     }
+}
+
+/// Boxed: it holds the columns of every table, and would make the futures around it large.
+fn write<'a>(
+    session: &'a Session,
+    writes: &'a Writes,
+    at: Timestamp,
+) -> Pin<Box<impl Future<Output = Result<(), Error>>>> {
+    Box::pin(rows::write(session, writes, at))
 }
 
 fn oldest_key(judge: &Judge<'_>) -> Timestamp {
