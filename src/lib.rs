@@ -44,7 +44,3 @@ pub mod snapshot;
 pub mod stage;
 pub mod store;
 pub mod worker;
-
-#[cfg(test)]
-#[path = "../tests/services.rs"]
-mod services;

@@ -231,18 +231,18 @@ fn run_worker(cli: WorkerCli) -> Result<(), Failed> {
 
 /// What the parts of a fleet are opened with, where one is configured.
 fn fleet(config: &Config) -> Result<Option<fleet::Options>, Failed> {
-    let (Some(database), Some(kafka)) = (&config.fleet.database, &config.fleet.kafka) else {
+    let (Some(database), Some(log)) = (&config.fleet.database, &config.fleet.log) else {
         return Ok(None);
     };
     let wanted = Wanted {
         database_url: database.url.clone(),
         pool_size: database.pool_size,
-        brokers: kafka.brokers.clone(),
-        todo_topic: kafka.todo_topic.clone(),
-        partitions: kafka.partitions,
-        results_topic: kafka.results_topic.clone(),
-        replication: kafka.replication,
-        min_insync: kafka.min_insync,
+        brokers: log.brokers.clone(),
+        todo_topic: log.todo_topic.clone(),
+        partitions: log.partitions,
+        results_topic: log.results_topic.clone(),
+        replication: log.replication,
+        min_insync: log.min_insync,
         store: config.store.clone(),
         log: config.log.clone(),
     };

@@ -24,14 +24,8 @@ pub fn serve(config: Config, fleet: Option<&fleet::Options>) -> Result<(), Faile
     let _logs = runtime::log_to_stderr(config.log_format, &config.log_filter);
     runtime::raise_file_limit();
     runtime::keep_pages_small();
-    let data_dir = match fleet {
-        Some(_) => None,
-        None => Some(DataDir::open(&config.data_dir)?),
-    };
-    let sharing = match fleet {
-        Some(_) => Sharing::Fleet,
-        None => Sharing::Alone,
-    };
+    let deployment = Deployment::of(&config, fleet)?;
+    let (is_alone, sharing) = (fleet.is_none(), deployment.sharing());
     // Known before the todos are loaded; listened to after, so that nobody is left waiting.
     let public = listenable("HTTP_PORT", config.listen, sharing)?;
     let admin = config
@@ -40,11 +34,7 @@ pub fn serve(config: Config, fleet: Option<&fleet::Options>) -> Result<(), Faile
         .transpose()?;
     let (key_is_kept, auth) = authenticator(&config)?;
     let serving_threads = config.cores.count + usize::from(admin.is_some());
-    let app = match (fleet, data_dir) {
-        (Some(fleet), _) => fleet::open(fleet, serving_threads)?,
-        (None, Some(data_dir)) => alone(&config, data_dir, serving_threads)?,
-        (None, None) => return Err(Failed::Stopped),
-    };
+    let app = deployment.open(&config, serving_threads)?;
     let public = listen("HTTP_PORT", public, config.cores.count, sharing)?;
     let address =
         http::local_address(&public).map_err(|error| Failed::Io("cannot start", error))?;
@@ -52,26 +42,11 @@ pub fn serve(config: Config, fleet: Option<&fleet::Options>) -> Result<(), Faile
         Some(address) => listen("ADMIN_PORT", address, 1, sharing)?.pop(),
         None => None,
     };
-    let shared = Arc::new(Shared {
-        options: config.http,
-        auth,
-        published: Arc::clone(&app.published),
-        marks: Arc::clone(&app.marks),
-        log: app.log.clone(),
-        reader: app.reader.clone(),
-        links: app.links.clone(),
-        metrics: Arc::clone(&app.metrics),
-        stage: app.stage.clone(),
-        connections: AtomicUsize::new(0),
-        crowded: AtomicBool::new(false),
-    });
+    let shared = shared(config.http, auth, &app);
     let runtime = runtime::single_threaded().map_err(|error| Failed::Io("cannot start", error))?;
     let ended = runtime.block_on(async {
         let servers = Servers::start(shared, public, admin, config.cores)?;
-        let control = match fleet {
-            Some(_) => None,
-            None => listen_for_orders(&config.data_dir),
-        };
+        let control = is_alone.then(|| listen_for_orders(&config.data_dir));
         app.stage.advance(At::Serving);
         if key_is_kept {
             greet(address, &config.data_dir);
@@ -79,7 +54,7 @@ pub fn serve(config: Config, fleet: Option<&fleet::Options>) -> Result<(), Faile
         runtime::announce(address)?;
         let ended = tokio::select! {
             ended = servers.until_stopped(config.shutdown) => ended,
-            () = take_orders(control, &app) => true,
+            () = take_orders(control.flatten(), &app) => true,
         };
         Ok(ended)
     });
@@ -94,13 +69,56 @@ pub fn serve(config: Config, fleet: Option<&fleet::Options>) -> Result<(), Faile
     }
 }
 
-fn alone(config: &Config, data_dir: DataDir, serving_threads: usize) -> Result<App, OpenError> {
-    let options = app::Options {
-        store: config.store.clone(),
-        log: config.log.clone(),
-        serving_threads,
-    };
-    app::open(data_dir, options)
+/// How this server works: for itself, or with others.
+enum Deployment<'a> {
+    Alone(DataDir),
+    Fleet(&'a fleet::Options),
+}
+
+impl<'a> Deployment<'a> {
+    fn of(config: &Config, fleet: Option<&'a fleet::Options>) -> Result<Self, Failed> {
+        Ok(match fleet {
+            Some(fleet) => Self::Fleet(fleet),
+            None => Self::Alone(DataDir::open(&config.data_dir)?),
+        })
+    }
+
+    fn sharing(&self) -> Sharing {
+        match self {
+            Self::Alone(_) => Sharing::Alone,
+            Self::Fleet(_) => Sharing::Fleet,
+        }
+    }
+
+    fn open(self, config: &Config, serving_threads: usize) -> Result<App, OpenError> {
+        match self {
+            Self::Fleet(options) => fleet::open(options, serving_threads),
+            Self::Alone(data_dir) => {
+                let options = app::Options {
+                    store: config.store.clone(),
+                    log: config.log.clone(),
+                    serving_threads,
+                };
+                app::open(data_dir, options)
+            }
+        }
+    }
+}
+
+fn shared(options: http::Options, auth: Authenticator, app: &App) -> Arc<Shared> {
+    Arc::new(Shared {
+        options,
+        auth,
+        published: Arc::clone(&app.published),
+        marks: Arc::clone(&app.marks),
+        log: app.log.clone(),
+        reader: app.reader.clone(),
+        links: app.links.clone(),
+        metrics: Arc::clone(&app.metrics),
+        stage: app.stage.clone(),
+        connections: AtomicUsize::new(0),
+        crowded: AtomicBool::new(false),
+    })
 }
 
 fn listenable(

@@ -92,7 +92,7 @@ impl std::fmt::Debug for Database {
 }
 
 #[derive(Clone, Debug)]
-pub struct Kafka {
+pub struct Log {
     pub brokers: String,
     pub todo_topic: String,
     pub partitions: u16,
@@ -105,16 +105,16 @@ pub struct Kafka {
 #[derive(Clone, Debug)]
 pub struct Fleet {
     pub database: Option<Database>,
-    pub kafka: Option<Kafka>,
+    pub log: Option<Log>,
 }
 
 impl FleetSettings {
     pub(super) fn check(self, purpose: Purpose) -> Result<Fleet, BadConfig> {
         let fleet = Fleet {
             database: self.database()?,
-            kafka: self.kafka()?,
+            log: self.log()?,
         };
-        match (&fleet.database, &fleet.kafka) {
+        match (&fleet.database, &fleet.log) {
             (Some(_), None) if purpose != Purpose::Database => Err(bad(
                 "KAFKA_BROKERS",
                 "is missing: DATABASE_URL is set, and a fleet needs both; unset that to work alone",
@@ -145,7 +145,7 @@ impl FleetSettings {
         Ok(url.map(|url| Database { url, pool_size }))
     }
 
-    fn kafka(&self) -> Result<Option<Kafka>, BadConfig> {
+    fn log(&self) -> Result<Option<Log>, BadConfig> {
         self.check_topics()?;
         let (partitions, replication) = (self.kafka_partitions, self.kafka_replication);
         if !(1..=PARTITIONS_MAX).contains(&partitions) {
@@ -161,7 +161,7 @@ impl FleetSettings {
             return Err(bad("KAFKA_MIN_INSYNC", problem));
         }
         let brokers = self.brokers()?;
-        Ok(brokers.map(|brokers| Kafka {
+        Ok(brokers.map(|brokers| Log {
             brokers,
             todo_topic: self.kafka_todo_topic.clone(),
             partitions,

@@ -17,7 +17,7 @@ use crate::http;
 use crate::http::auth;
 use crate::runtime::{Cores, LogFormat, Shutdown};
 use crate::{feed, log, store};
-pub use fleet::{Database, Fleet, Kafka, Purpose};
+pub use fleet::{Database, Fleet, Log, Purpose};
 pub use settings::Settings;
 pub use values::span;
 
@@ -70,7 +70,7 @@ impl Settings {
         self.nothing_to_come()?;
         self.check_limits()?;
         let fleet = self.fleet.clone().check(purpose)?;
-        let is_fleet = fleet.kafka.is_some();
+        let is_fleet = fleet.log.is_some();
         if is_fleet {
             self.check_feed_records()?;
         }
@@ -83,7 +83,7 @@ impl Settings {
         }
         let store = store::Options {
             gift_stock: self.gift_code_stock,
-            partitions: fleet.kafka.as_ref().map_or(1, |kafka| kafka.partitions),
+            partitions: fleet.log.as_ref().map_or(1, |log| log.partitions),
             ..store::Options::default()
         };
         Ok(Config {

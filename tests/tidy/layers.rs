@@ -18,10 +18,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ("store", &["domain", "fault"]),
     ("feed", &["domain", "kafka"]),
     ("marks", &["domain"]),
-    (
-        "snapshot",
-        &["clock", "domain", "feed", "marks", "store"],
-    ),
+    ("snapshot", &["clock", "domain", "feed", "marks", "store"]),
     (
         "worker",
         &["clock", "domain", "fault", "feed", "log", "store"],
@@ -66,7 +63,13 @@ const BACK_ENDS: [(&str, &[&str]); 8] = [
     ("Embedded", &["src/log/", "src/feed/", "src/app/"]),
     (
         "kafka",
-        &["src/kafka/", "src/log/", "src/feed/", "src/app/", "src/lib.rs"],
+        &[
+            "src/kafka/",
+            "src/log/",
+            "src/feed/",
+            "src/app/",
+            "src/lib.rs",
+        ],
     ),
     ("Kafka", &["src/log/", "src/feed/", "src/app/"]),
 ];

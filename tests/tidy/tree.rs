@@ -351,7 +351,12 @@ fn comments_literals_and_tests_are_not_the_program() {
     for hidden in ["unwrap", "quoted", "hidden", "std", "Fake"] {
         assert!(!program.contains(hidden), "{hidden} in {program}");
     }
-    for shown in ["fn shown<'a>", "const NAME", "fn also_shown() {}", "Other }"] {
+    for shown in [
+        "fn shown<'a>",
+        "const NAME",
+        "fn also_shown() {}",
+        "Other }",
+    ] {
         assert!(program.contains(shown), "{shown} not in {program}");
     }
     assert_eq!(source.literals.len(), 2);

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::domain::{Applied, Change, Range, Timestamp, Todo};
 use crate::feed::contract::{applied, suite, taken};
-use crate::feed::{End, PublishError, Publisher as Port, Subscriber as Ports};
+use crate::feed::{End, PublishError, Publisher as Port, Subscriber as Ports, record_bytes_max};
 use crate::kafka::tests::{DURABILITY, cluster, delete_topic, in_time, topic};
 use crate::kafka::{Limits, Producer};
 

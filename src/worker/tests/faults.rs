@@ -6,10 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use tokio::time::sleep;
 
 use super::decisions::start;
-use super::world::{self, Asked, Fate, World};
+use super::world::{self, Asked, Fate, World, pass};
 
 const PARTITIONS: u16 = 3;
 const RECORDS: u64 = 60;
@@ -53,7 +52,7 @@ async fn live(seed: u64) {
     let (worker, stop) = start(&world);
     world.assign(&[0, 1, 2]);
     for _ in 0..100 {
-        sleep(Duration::from_millis(dice.random_range(1..200))).await;
+        pass(Duration::from_millis(dice.random_range(1..200))).await;
         happen(&world, &mut dice);
     }
     world.state().otherwise = None;
