@@ -48,7 +48,7 @@ lint-deps:
 	fi
 
 lint-shell:
-	@if $(call HERE,shellcheck); then set -x; shellcheck .ci/run .githooks/*; \
+	@if $(call HERE,shellcheck); then set -x; shellcheck -x .ci/run .githooks/* docker/*.sh docker/stack/*.sh; \
 	else $(call SKIPPED,shellcheck,shell scripts are not checked); fi
 
 fmt: ## Format the code
@@ -84,11 +84,11 @@ bench-quick: ## The same in short
 flamegraph: ## (to come) Draw where the time goes
 	$(call TO_COME,profiles are made by hand so far)
 
-up: ## (to come) Start a fleet and what it needs in containers
-	$(call TO_COME,this version serves alone: make run)
+up: ## Start PostgreSQL, Redis and Kafka on ports of their own; where they are stands in .stack/env
+	@docker/stack.sh up
 
-down: ## (to come) Stop that fleet
-	$(call TO_COME,this version serves alone)
+down: ## Stop what `make up` started; make down CLEAN=1 removes the data as well
+	@docker/stack.sh down
 
 run-fleet: ## (to come) Start a fleet without containers
 	$(call TO_COME,this version serves alone: make run)
