@@ -90,5 +90,5 @@ up: ## Start PostgreSQL, Redis and Kafka on ports of their own; where they are s
 down: ## Stop what `make up` started; make down CLEAN=1 removes the data as well
 	@docker/stack.sh down
 
-run-fleet: ## (to come) Start a fleet without containers
-	$(call TO_COME,this version serves alone: make run)
+run-fleet: build up ## Two servers and two workers on this machine, on what `make up` started
+	@docker/run-fleet.sh

@@ -60,8 +60,8 @@ kafka_plan() {
     if [[ -e $home/settled ]]; then return; fi
     for ((node = 1; node <= brokers; node++)); do
         mkdir -p "$home/kafka-$node"
-        port "$home/kafka-$node/port" >/dev/null
-        port "$home/kafka-$node/controller-port" >/dev/null
+        port "$home/kafka-$node/port"
+        port "$home/kafka-$node/controller-port"
     done
     # As Kafka writes ids: 16 bytes in base64url; a leading dash would look like an option.
     echo "m$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 1-20)w" >"$home/cluster"

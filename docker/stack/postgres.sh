@@ -85,7 +85,7 @@ postgres_start() {
     mkdir -p "$home" "$STACK_DIR/log"
     data=$(postgres_data)
     [[ -e $home/made ]] || postgres_create "$data"
-    port "$home/port" >/dev/null
+    port "$home/port"
     say "starting PostgreSQL on port $(<"$home/port") …"
     if ((EUID == 0)); then
         launch postgres setpriv --reuid=postgres --regid=postgres --init-groups -- \

@@ -100,19 +100,21 @@ fail() {
 
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# port FILE: the port noted there, so that addresses survive a restart; a free one at first, or
-# where somebody else has taken it.
-port() {
+free_port() {
     local port
-    if port=$(cat "$1" 2>/dev/null) && ! answers "$port"; then
-        echo "$port"
-        return
-    fi
     while
         port=$((PORT_MIN + RANDOM % (PORT_MAX - PORT_MIN)))
         answers "$port" || grep -qsx "$port" "$STACK_DIR"/*/port "$STACK_DIR"/kafka/*/*port
     do :; done
-    echo "$port" | tee "$1"
+    echo "$port"
+}
+
+# port FILE: the port noted there, so that addresses survive a restart; a free one at first, or
+# where somebody else has taken it.
+port() {
+    local port
+    if port=$(cat "$1" 2>/dev/null) && ! answers "$port"; then return; fi
+    free_port >"$1"
 }
 
 # A name or password that nobody guesses.

@@ -12,7 +12,7 @@ redis_start() {
     local home=$STACK_DIR/redis
     if runs redis; then return; fi
     mkdir -p "$home"
-    port "$home/port" >/dev/null
+    port "$home/port"
     say "starting Redis on port $(<"$home/port") …"
     launch redis redis-server --bind 127.0.0.1 --port "$(<"$home/port")" --dir "$home" \
         --save '' --appendonly no --daemonize no
