@@ -1,0 +1,52 @@
+//! A worker that runs.
+
+use std::net::SocketAddr;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use super::process::Process;
+use super::server::address_in;
+use super::{Client, Exited, Launch};
+
+pub struct Worker {
+    process: Process,
+    /// Of its health and its figures.
+    address: SocketAddr,
+}
+
+impl Worker {
+    pub(super) fn start(launch: &Launch) -> Result<Self, Exited> {
+        let (process, line) = Process::start("worker", launch.worker_command())?;
+        Ok(Self {
+            process,
+            address: address_in(&line),
+        })
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.address, None)
+    }
+
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    pub fn stderr(&self) -> String {
+        self.process.stderr()
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.process.runs()
+    }
+
+    #[track_caller]
+    pub fn wait(&mut self, within: Duration) -> ExitStatus {
+        self.process.wait(within)
+    }
+
+    /// SIGTERM, and a clean end.
+    #[track_caller]
+    pub fn stop(self) {
+        self.process.stop();
+    }
+}
