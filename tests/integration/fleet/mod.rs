@@ -1,10 +1,17 @@
 //! Fleets: the contract once more, and what is killed, stopped and poisoned under load.
+//!
+//! [`load`] writes and remembers what it was told, [`replay`] says what the log makes of it,
+//! [`audit`] compares both with the database and with every server.
 
+mod audit;
+mod chaos;
 #[path = "../contract/mod.rs"]
 #[expect(
     clippy::duplicate_mod,
     reason = "the contract holds in both deployments"
 )]
 mod contract;
+mod load;
+mod replay;
 
 use crate::harness::fleet::{launch, shared};

@@ -20,3 +20,8 @@ pub fn eventually<T>(what: &str, within: Duration, mut look: impl FnMut() -> Opt
         thread::sleep(PAUSE);
     }
 }
+
+/// Between two requests of a load that need not be all there is.
+pub fn pause() {
+    thread::sleep(PAUSE);
+}
