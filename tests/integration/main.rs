@@ -18,6 +18,7 @@ mod contract;
 mod crash;
 mod drain;
 mod failing_disk;
+mod first_minute;
 mod fleet;
 mod gift_scenarios;
 mod model;

@@ -1,19 +1,17 @@
 //! Everything that can be killed or stopped is, in an order that is drawn, under mixed load; then
 //! all is healed, and what is left must be what the clients were told.
 
+use std::iter;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use std::{iter, thread};
 
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
 use super::audit;
-use super::load::{CLIENTS, Crowd, Write, Writer};
+use super::load::{Crowd, under_load};
 use super::replay::Replay;
-use crate::harness::{
-    Dice, Fleet, PATIENCE, Server, Stack, Worker, dice, eventually, number_from_env,
-};
+use crate::harness::{Dice, Fleet, Server, Stack, Worker, dice, number_from_env, passes};
 
 /// Lengthens the run: faults go on for this many seconds at least.
 const SECONDS: &str = "MILLPOND_CHAOS_SECONDS";
@@ -118,11 +116,7 @@ impl Chaos<'_> {
 
     /// Waits until so many more writes are durable.
     fn durable(&self, more: usize) {
-        let so_far = || self.crowd.durable.load(std::sync::atomic::Ordering::SeqCst);
-        let enough = so_far() + more;
-        eventually("writes go on", PATIENCE, || {
-            (so_far() >= enough).then_some(())
-        });
+        self.crowd.goes_on("between two faults", more);
     }
 
     fn run(&mut self, at_least: Duration) {
@@ -142,47 +136,6 @@ impl Chaos<'_> {
     }
 }
 
-/// What is waited for here is time itself.
-fn passes(time: Duration) {
-    let begun = Instant::now();
-    eventually("time passes", time * 2, || {
-        (begun.elapsed() >= time).then_some(())
-    });
-}
-
-/// Lets writers loose while `chaos` runs; gives all that they wrote.
-fn under_load(chaos: &mut Chaos, seeds: &mut Dice) -> Vec<Write> {
-    let at_least = Duration::from_secs(number_from_env(SECONDS).unwrap_or_default());
-    let crowd = chaos.crowd;
-    thread::scope(|scope| {
-        let writers = (0..CLIENTS).map(|number| {
-            let mut writer = Writer::new(crowd, number, Dice::seed_from_u64(seeds.random()));
-            scope.spawn(move || {
-                writer.work();
-                writer.settle();
-                writer.writes
-            })
-        });
-        let writers: Vec<_> = writers.collect();
-        let over = Over(crowd);
-        chaos.run(at_least);
-        drop(over);
-        writers
-            .into_iter()
-            .flat_map(|writer| writer.join().unwrap())
-            .collect()
-    })
-}
-
-/// Ends the load, also where the test fails: the writers would go on for ever.
-struct Over<'a>(&'a Crowd);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.over.store(true, std::sync::atomic::Ordering::SeqCst);
-    }
-}
-
 #[test]
 fn whatever_is_killed_what_was_acknowledged_is_applied_once_and_in_order() {
     let mut dice = dice();
@@ -198,7 +151,8 @@ fn whatever_is_killed_what_was_acknowledged_is_applied_once_and_in_order() {
         workers: iter::repeat_with(|| fleet.worker()).take(WORKERS).collect(),
         dice: Dice::seed_from_u64(dice.random()),
     };
-    let writes = under_load(&mut chaos, &mut dice);
+    let at_least = Duration::from_secs(number_from_env(SECONDS).unwrap_or_default());
+    let writes = under_load(&crowd, &mut dice, || chaos.run(at_least));
     fleet.drained();
 
     let replay = Replay::of(&fleet.topics.records());

@@ -4,19 +4,20 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use rand::RngExt;
 use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
 use crate::harness::{
-    Client, Dice, Launch, Place, Request, Response, delete, get, pause, post, put,
+    Client, Dice, Launch, Place, Request, Response, delete, eventually, get, pause, post, put,
 };
 
 /// Todos of one user are written by several clients.
-pub const USERS: usize = 3;
-pub const CLIENTS: usize = 6;
+const USERS: usize = 3;
+const CLIENTS: usize = 6;
 
 /// How long a client waits for an answer before it takes it for lost: a little more than it asks
 /// the server to wait.
@@ -25,6 +26,9 @@ const WAIT: &str = "wait=5";
 
 /// Todos of a user that are written to at a time: few, so that writes meet.
 const SHARED_MAX: usize = 30;
+
+/// In which writes go on after a fault: a worker's session has to end, a broker to come back.
+const GOES_ON: Duration = Duration::from_secs(45);
 
 /// A keyed write that never comes to an answer, when nothing is broken any more, is a failure.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -101,8 +105,8 @@ pub struct Crowd {
     /// Todos that others may write to, by user.
     todos: [Mutex<Vec<String>>; USERS],
     moments: AtomicU64,
-    pub durable: AtomicUsize,
-    pub over: AtomicBool,
+    durable: AtomicUsize,
+    over: AtomicBool,
 }
 
 impl Crowd {
@@ -117,22 +121,65 @@ impl Crowd {
         }
     }
 
+    /// How many writes are durable.
+    pub fn durable(&self) -> usize {
+        self.durable.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many more writes are durable.
+    #[track_caller]
+    pub fn goes_on(&self, how: &str, more: usize) {
+        let enough = self.durable() + more;
+        let what = format!("{more} more writes are durable, {how}");
+        eventually(&what, GOES_ON, || (self.durable() >= enough).then_some(()));
+    }
+
     fn moment(&self) -> u64 {
         self.moments.fetch_add(1, Ordering::SeqCst)
     }
 }
 
-pub struct Writer<'a> {
-    pub crowd: &'a Crowd,
-    pub number: usize,
-    pub dice: Dice,
-    pub writes: Vec<Write>,
+/// Lets all clients loose while `faults` are inflicted; gives what they wrote, once each write that
+/// has a key is known to be durable.
+pub fn under_load(crowd: &Crowd, dice: &mut Dice, faults: impl FnOnce()) -> Vec<Write> {
+    thread::scope(|scope| {
+        let writers = (0..CLIENTS).map(|number| {
+            let mut writer = Writer::new(crowd, number, Dice::seed_from_u64(dice.random()));
+            scope.spawn(move || {
+                writer.work();
+                writer.settle();
+                writer.writes
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        let over = Over(crowd);
+        faults();
+        drop(over);
+        let writes = writers.into_iter().map(|writer| writer.join().unwrap());
+        writes.flatten().collect()
+    })
+}
+
+/// Ends the load, also where a test fails: the clients would go on for ever.
+struct Over<'a>(&'a Crowd);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::SeqCst);
+    }
+}
+
+struct Writer<'a> {
+    crowd: &'a Crowd,
+    number: usize,
+    dice: Dice,
+    writes: Vec<Write>,
     client: Option<Client>,
     claimed: usize,
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(crowd: &'a Crowd, number: usize, dice: Dice) -> Self {
+    fn new(crowd: &'a Crowd, number: usize, dice: Dice) -> Self {
         Self {
             crowd,
             number,
@@ -144,7 +191,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes until the run is over.
-    pub fn work(&mut self) {
+    fn work(&mut self) {
         while !self.crowd.over.load(Ordering::SeqCst) {
             let open = self.writes.iter().rposition(Write::is_open);
             match open.filter(|_| self.dice.random_bool(0.5)) {
@@ -159,7 +206,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Sends every keyed write again that nobody knows of yet.
-    pub fn settle(&mut self) {
+    fn settle(&mut self) {
         let deadline = Instant::now() + SETTLE;
         while let Some(at) = self.writes.iter().position(Write::is_open) {
             let write = &self.writes[at];

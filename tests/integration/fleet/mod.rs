@@ -4,14 +4,19 @@
 //! [`audit`] compares both with the database and with every server.
 
 mod audit;
+mod brokers;
 mod chaos;
+mod configuration;
 #[path = "../contract/mod.rs"]
 #[expect(
     clippy::duplicate_mod,
     reason = "the contract holds in both deployments"
 )]
 mod contract;
+mod crash_points;
+mod first_minute;
 mod load;
+mod poison;
 mod replay;
 
 use crate::harness::fleet::{launch, shared};

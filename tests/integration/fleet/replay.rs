@@ -114,6 +114,11 @@ impl Replay {
                 self.todos.remove(id);
             }
             Action::ClaimGiftCode { code } => {
+                let others = self.codes.iter().filter(|(other, _)| *other != user);
+                if others.clone().any(|(_, other)| other == code) && !self.codes.contains_key(user)
+                {
+                    return Ended::Dead;
+                }
                 let code = self
                     .codes
                     .entry(user.clone())

@@ -138,8 +138,12 @@ impl Launch {
 
     /// Runs a subcommand to its end; one that goes on instead is killed, and so has no exit code.
     pub fn run(&self, args: &[&str]) -> Output {
-        let mut command = assert_cmd::Command::from_std(self.command(args));
-        command.timeout(RUN_TIMEOUT).output().unwrap()
+        run(self.command(args))
+    }
+
+    /// Runs `millpond-worker` where it is expected to end by itself.
+    pub fn run_worker(&self) -> Output {
+        run(self.worker_command())
     }
 
     /// `millpond seed --todos N`, which must succeed.
@@ -184,4 +188,9 @@ impl Launch {
         }
         copy
     }
+}
+
+fn run(command: Command) -> Output {
+    let mut command = assert_cmd::Command::from_std(command);
+    command.timeout(RUN_TIMEOUT).output().unwrap()
 }

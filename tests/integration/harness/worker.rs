@@ -23,6 +23,14 @@ impl Worker {
         })
     }
 
+    /// Starts one that may never come to be ready.
+    pub fn start_unready(launch: &Launch) -> Self {
+        Self {
+            process: Process::start_unready("worker", launch.worker_command()),
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+        }
+    }
+
     pub fn client(&self) -> Client {
         Client::new(self.address, None)
     }
