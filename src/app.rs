@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::distr::Alphanumeric;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::clock::{self, Stopwatch};
@@ -21,7 +22,7 @@ use crate::seed::Seeder;
 use crate::snapshot::{self, Builder, Encoder, Published, refresh};
 use crate::stage::Stage;
 use crate::store::{self, Reader, Store, sqlite};
-use crate::worker::{self, Step, Worker};
+use crate::worker::{self, Seen, Step, Worker};
 use crate::{feed, log, runtime};
 
 /// Exceptional outcomes kept in memory: at 5,000 gift codes a second, some ten seconds of them, so
@@ -184,7 +185,12 @@ impl App {
             store,
             publisher: Publisher::Embedded(to_feed),
             clock: clock::now,
-            observe: move |step| count(&counted, &step),
+            observe: move |seen| {
+                if let Seen::Batch(step) = seen {
+                    count(&counted, &step);
+                }
+            },
+            stop: CancellationToken::new(),
         };
         let encoder = Encoder::spawn(&published)?;
         let threads = vec![
@@ -270,7 +276,7 @@ fn count(metrics: &WorkerMetrics, step: &Step) {
 
 /// The writer: one thread, since SQLite has one writer and its calls block.
 fn write(
-    worker: Worker<impl FnMut(Step) + Send + 'static>,
+    worker: Worker<impl FnMut(Seen) + Send + 'static>,
     stage: Stage,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = runtime::single_threaded()?;

@@ -1,7 +1,8 @@
 //! The only reader of time. Everything else gets a [`Clock`], a [`Stopwatch`] or a time.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::time::Instant;
 use uuid::{NoContext, Uuid};
 
 use crate::domain::Timestamp;
@@ -30,7 +31,7 @@ pub fn uuid_v7(at: Timestamp) -> Uuid {
     ))
 }
 
-/// Measures how long something takes.
+/// Measures how long something takes. Stands still with the clock of a test that pauses tokio's.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 

@@ -39,6 +39,8 @@ pub enum PublishError {
 pub enum Publisher {
     Embedded(embedded::Publisher),
     Kafka(kafka::Publisher),
+    #[cfg(test)]
+    Scripted(crate::worker::tests::world::Publisher),
 }
 
 impl Publisher {
@@ -47,6 +49,8 @@ impl Publisher {
         match self {
             Self::Embedded(publisher) => publisher.publish(applied).await,
             Self::Kafka(publisher) => publisher.publish(applied).await,
+            #[cfg(test)]
+            Self::Scripted(publisher) => publisher.publish(&applied),
         }
     }
 }

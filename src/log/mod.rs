@@ -118,6 +118,8 @@ impl Appender {
 pub enum Consumer {
     Embedded(embedded::Consumer),
     Kafka(kafka::Consumer),
+    #[cfg(test)]
+    Scripted(crate::worker::tests::world::Consumer),
 }
 
 impl Consumer {
@@ -133,6 +135,8 @@ impl Consumer {
         match self {
             Self::Embedded(consumer) => Ok(consumer.next().await.map(Event::Batch)),
             Self::Kafka(consumer) => consumer.next().await,
+            #[cfg(test)]
+            Self::Scripted(consumer) => consumer.next().await,
         }
     }
 
@@ -146,6 +150,8 @@ impl Consumer {
         match self {
             Self::Embedded(consumer) => consumer.start(from),
             Self::Kafka(consumer) => consumer.start(from).await,
+            #[cfg(test)]
+            Self::Scripted(consumer) => consumer.start(from),
         }
     }
 
@@ -155,6 +161,8 @@ impl Consumer {
         match self {
             Self::Embedded(_) => true,
             Self::Kafka(consumer) => consumer.owns_batch(),
+            #[cfg(test)]
+            Self::Scripted(consumer) => consumer.owns_batch(),
         }
     }
 
@@ -164,6 +172,8 @@ impl Consumer {
         match self {
             Self::Embedded(consumer) => consumer.acknowledge(),
             Self::Kafka(consumer) => consumer.acknowledge(),
+            #[cfg(test)]
+            Self::Scripted(consumer) => consumer.acknowledge(),
         }
     }
 
@@ -176,6 +186,8 @@ impl Consumer {
                 true
             }
             Self::Kafka(_) => false,
+            #[cfg(test)]
+            Self::Scripted(_) => false,
         }
     }
 
@@ -184,6 +196,8 @@ impl Consumer {
         match self {
             Self::Embedded(_) => {}
             Self::Kafka(consumer) => consumer.leave().await,
+            #[cfg(test)]
+            Self::Scripted(consumer) => consumer.leave(),
         }
     }
 
@@ -191,6 +205,8 @@ impl Consumer {
         match self {
             Self::Embedded(_) => {}
             Self::Kafka(consumer) => consumer.join().await,
+            #[cfg(test)]
+            Self::Scripted(consumer) => consumer.join(),
         }
     }
 
@@ -200,6 +216,8 @@ impl Consumer {
         match self {
             Self::Embedded(consumer) => consumer.close(),
             Self::Kafka(consumer) => consumer.close(),
+            #[cfg(test)]
+            Self::Scripted(_) => {}
         }
     }
 }

@@ -45,8 +45,21 @@ pub enum OpenError {
     Foreign(String),
     #[error("the database has schema version {found}, this program knows {known}: run a newer one")]
     Newer { found: i64, known: i64 },
+    #[error(
+        "the database has schema version {found}, this program needs {known}: run `millpond migrate`"
+    )]
+    Older { found: i64, known: i64 },
+    #[error(
+        "the database holds {found} partitions, {configured} are configured: set KAFKA_PARTITIONS \
+         to what the command topic has"
+    )]
+    Partitions { found: u32, configured: u16 },
+    /// Waiting does not help.
     #[error("cannot open the database: {0}")]
     Failed(String),
+    /// It does not answer now; opening may be tried again.
+    #[error("cannot reach the database: {0}")]
+    Unreachable(String),
 }
 
 /// Why a batch was not applied.
@@ -90,6 +103,8 @@ pub enum Known {
 pub enum Store {
     Sqlite(sqlite::Store),
     Postgres(postgres::Store),
+    #[cfg(test)]
+    Scripted(crate::worker::tests::world::Store),
 }
 
 impl Store {
@@ -100,6 +115,8 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.apply(batch),
             Self::Postgres(store) => store.apply(batch).await,
+            #[cfg(test)]
+            Self::Scripted(store) => store.apply(batch),
         }
     }
 
@@ -109,6 +126,8 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.positions(),
             Self::Postgres(store) => store.positions().await,
+            #[cfg(test)]
+            Self::Scripted(store) => store.positions(),
         }
     }
 
@@ -118,6 +137,8 @@ impl Store {
         match self {
             Self::Sqlite(_) => Ok(Vec::new()),
             Self::Postgres(store) => store.unpublished(partitions).await,
+            #[cfg(test)]
+            Self::Scripted(store) => store.unpublished(partitions),
         }
     }
 
@@ -126,6 +147,8 @@ impl Store {
         match self {
             Self::Sqlite(_) => {}
             Self::Postgres(store) => store.published(ranges),
+            #[cfg(test)]
+            Self::Scripted(store) => store.published(ranges),
         }
     }
 
@@ -134,6 +157,8 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.settle(),
             Self::Postgres(store) => store.settle().await,
+            #[cfg(test)]
+            Self::Scripted(store) => store.settle(),
         }
     }
 
@@ -143,6 +168,8 @@ impl Store {
         match self {
             Self::Sqlite(store) => store.forget(now),
             Self::Postgres(store) => store.forget(now).await,
+            #[cfg(test)]
+            Self::Scripted(_) => Ok(false),
         }
     }
 
@@ -151,6 +178,8 @@ impl Store {
         match self {
             Self::Sqlite(store) => Reader::Sqlite(store.reader()),
             Self::Postgres(store) => Reader::Postgres(store.reader()),
+            #[cfg(test)]
+            Self::Scripted(_) => panic!("the worker does not read"),
         }
     }
 }

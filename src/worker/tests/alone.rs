@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::*;
+use super::super::*;
 use crate::domain::{Command, Payload, Position, Timestamp};
 use crate::feed::{self, Subscriber};
 use crate::log::{self, Appender};
@@ -24,13 +24,18 @@ fn start(store: Store, next: u64) -> Running {
     let (appender, consumer) = log::embedded::open(log::Options::default(), next, clock);
     let (publisher, subscriber) = feed::embedded::open(&feed::Options::default());
     let steps = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&steps);
+    let batches = Arc::clone(&steps);
     let worker = tokio::spawn(run(Worker {
         consumer: Consumer::Embedded(consumer),
         store,
         publisher: Publisher::Embedded(publisher),
         clock,
-        observe: move |step| seen.lock().unwrap().push(step),
+        observe: move |seen| {
+            if let Seen::Batch(step) = seen {
+                batches.lock().unwrap().push(step);
+            }
+        },
+        stop: CancellationToken::new(),
     }));
     Running {
         appender: Appender::Embedded(appender),
