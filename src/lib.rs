@@ -31,6 +31,7 @@ pub mod fault;
 pub mod feed;
 pub mod http;
 pub mod kafka;
+pub mod links;
 pub mod log;
 pub mod marks;
 pub mod metrics;
@@ -40,3 +41,7 @@ pub mod snapshot;
 pub mod stage;
 pub mod store;
 pub mod worker;
+
+#[cfg(test)]
+#[path = "../tests/services.rs"]
+mod services;

@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use crossbeam_utils::CachePadded;
 use tokio::sync::oneshot;
 
-use crate::domain::{Applied, Position, Recorded};
+use crate::domain::{Applied, Position, Range, Recorded};
 
 /// What became of a command whose position the mark has passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +84,22 @@ impl Marks {
                 drop(waiter.send(passed));
             }
         }
+    }
+
+    /// The snapshot that is now published was loaded and includes all before these positions. What
+    /// became of what is passed so, the store knows.
+    pub fn jump(&self, positions: &[u64]) {
+        let passed = |(partition, &to): (u16, &u64)| Applied {
+            range: Range {
+                partition,
+                from: to,
+                to,
+            },
+            changes: Vec::new(),
+            outcomes: Vec::new(),
+        };
+        let passed: Vec<Applied> = (0..).zip(positions).map(passed).collect();
+        self.advance(&passed);
     }
 
     /// Whether the published snapshot includes the position; `None`: there is no such partition.

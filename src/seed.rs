@@ -3,6 +3,7 @@
 //! The todo `n` always has the same id, so that seeding again adds what is missing and doubles
 //! nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,39 +59,58 @@ impl Seeder {
     ///
     /// # Cancel safety
     /// What was created by then stays.
-    pub async fn seed(&self, todos: u64, mut progress: impl FnMut(u64)) -> Result<Seeded, Refused> {
-        let start = clock::now();
+    pub async fn seed(&self, todos: u64, progress: impl FnMut(u64)) -> Result<Seeded, Refused> {
         let snapshot = self.published.snapshot();
-        let numbers = (1..=todos).filter(|&n| snapshot.find(id(n)).is_none());
-        let mut appends = stream::iter(numbers)
-            .map(|n| self.create(n, start))
-            .buffer_unordered(IN_FLIGHT);
-        let mut created = 0;
-        let mut last = None;
-        while let Some(position) = appends.next().await {
-            last = last.max(Some(position?));
-            created += 1;
-            progress(created);
-        }
-        if let Some(position) = last {
+        let is_there = |id| snapshot.find(id).is_some();
+        let (seeded, last) = seed(&self.log, todos, is_there, progress).await?;
+        for position in last {
             self.marks.wait(position).await;
         }
-        Ok(Seeded {
-            created,
-            kept: todos - created,
-        })
+        Ok(seeded)
     }
+}
 
-    async fn create(&self, n: u64, start: Timestamp) -> Result<Position, Refused> {
-        for _ in 0..QUEUE_FULL_RETRIES {
-            match self.log.append(command(n, start)).await {
-                Ok(position) => return Ok(position),
-                Err(AppendError::NotEnqueued) => sleep(QUEUE_FULL_RETRY).await,
-                Err(AppendError::Unknown) => return Err(Refused),
-            }
-        }
-        Err(Refused)
+/// Appends what creates the todos 1 to `todos` that are not there; returns also the last position
+/// of each partition that took some.
+///
+/// # Errors
+/// [`Refused`]; what was appended by then stays.
+pub async fn seed(
+    log: &Appender,
+    todos: u64,
+    is_there: impl Fn(Uuid) -> bool,
+    mut progress: impl FnMut(u64),
+) -> Result<(Seeded, Vec<Position>), Refused> {
+    let start = clock::now();
+    let numbers = (1..=todos).filter(|&n| !is_there(id(n)));
+    let mut appends = stream::iter(numbers)
+        .map(|n| create(log, n, start))
+        .buffer_unordered(IN_FLIGHT);
+    let mut created = 0;
+    let mut last: BTreeMap<u16, Position> = BTreeMap::new();
+    while let Some(position) = appends.next().await {
+        let position = position?;
+        let of_partition = last.entry(position.partition).or_insert(position);
+        *of_partition = position.max(*of_partition);
+        created += 1;
+        progress(created);
     }
+    let seeded = Seeded {
+        created,
+        kept: todos - created,
+    };
+    Ok((seeded, last.into_values().collect()))
+}
+
+async fn create(log: &Appender, n: u64, start: Timestamp) -> Result<Position, Refused> {
+    for _ in 0..QUEUE_FULL_RETRIES {
+        match log.append(command(n, start)).await {
+            Ok(position) => return Ok(position),
+            Err(AppendError::NotEnqueued) => sleep(QUEUE_FULL_RETRY).await,
+            Err(AppendError::Unknown) => return Err(Refused),
+        }
+    }
+    Err(Refused)
 }
 
 fn id(n: u64) -> Uuid {

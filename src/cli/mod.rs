@@ -1,26 +1,33 @@
 //! The command line: from arguments and the environment to what is done.
 
+mod database;
+mod health;
+mod seed;
 mod serve;
+mod work;
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::Result as Parsed;
 use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::app::{self, App, DataDir, OpenError};
-use crate::config::{BadConfig, Config, EXIT_CONFIG, Settings, span};
+use crate::app::fleet::{self, Wanted};
+use crate::app::worker::WorkError;
+use crate::app::{self, OpenError};
+use crate::clock;
+use crate::config::{BadConfig, Config, EXIT_CONFIG, Purpose, Settings, span};
+use crate::domain::Position;
 use crate::http::auth::{self, Key};
-use crate::runtime;
-use crate::seed::{self, Seeded};
-use crate::{clock, control};
+use crate::seed::TODOS_MAX;
 
 /// A to-do and gift-code API: reads from pre-serialised bytes, writes through a log.
 ///
-/// With nothing configured it serves alone, on port 8080, and keeps everything in ./data.
+/// With nothing configured it serves alone, on port 8080, and keeps everything in ./data. With
+/// DATABASE_URL and KAFKA_BROKERS it is a server of a fleet.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -40,7 +47,7 @@ enum Command {
     /// Create todos to try things with; repeatable, and fine while a server runs on DATA_DIR
     Seed {
         /// How many there shall be
-        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=seed::TODOS_MAX))]
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=TODOS_MAX))]
         todos: u64,
     },
     /// Print a bearer token
@@ -54,7 +61,48 @@ enum Command {
     },
     /// Bring the database's schema up to date (serving alone does so by itself)
     Migrate,
+    /// List the commands that could not be applied, and why; of a fleet, from DATABASE_URL
+    DeadLetters {
+        /// Show this one whole, as in 3-1207
+        #[arg(long)]
+        position: Option<Position>,
+    },
     /// Ask the server on HTTP_PORT whether it is alive; for container health checks
+    Healthcheck,
+}
+
+impl Command {
+    fn purpose(&self) -> Purpose {
+        match self {
+            Self::Serve => Purpose::Serve,
+            Self::Seed { .. } => Purpose::Write,
+            Self::Token { .. } => Purpose::Sign,
+            Self::Migrate | Self::DeadLetters { .. } => Purpose::Database,
+            Self::Healthcheck => Purpose::Ask,
+        }
+    }
+}
+
+/// The worker of a fleet: applies to PostgreSQL what servers append to Kafka.
+///
+/// Any number of them share the work. It needs DATABASE_URL and KAFKA_BROKERS.
+#[derive(Parser)]
+#[command(name = "millpond-worker", version)]
+struct WorkerCli {
+    #[command(subcommand)]
+    command: Option<WorkerCommand>,
+    #[command(flatten)]
+    settings: Settings,
+    /// Check the configuration and exit
+    #[arg(long, global = true)]
+    check_config: bool,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum WorkerCommand {
+    /// Work (the default)
+    Work,
+    /// Ask the worker on WORKER_METRICS_PORT whether it is alive; for container health checks
     Healthcheck,
 }
 
@@ -71,6 +119,8 @@ enum Failed {
     Config(#[from] BadConfig),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Work(#[from] WorkError),
     #[error("{0}: {1}")]
     Io(&'static str, io::Error),
     #[error("{0}: cannot listen on {1}: {2}")]
@@ -81,17 +131,43 @@ enum Failed {
     Stopped,
 }
 
+impl Failed {
+    /// Whether something has to be configured otherwise before a new start has any use.
+    fn is_config(&self) -> bool {
+        let open = match self {
+            Self::Config(_) => return true,
+            Self::Open(open) | Self::Work(WorkError::Open(open)) => open,
+            _ => return false,
+        };
+        matches!(open, OpenError::Config { .. })
+    }
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    with("millpond", Cli::try_parse, run)
+}
+
+/// Runs the worker of a fleet.
+#[must_use]
+pub fn worker_main() -> ExitCode {
+    with("millpond-worker", WorkerCli::try_parse, run_worker)
+}
+
+fn with<T>(
+    program: &str,
+    parse: impl FnOnce() -> Parsed<T>,
+    run: impl FnOnce(T) -> Result<(), Failed>,
+) -> ExitCode {
     match dotenvy::from_path(Path::new(".env")) {
         Err(error) if !error.not_found() => {
-            eprintln!("millpond: .env: {error}");
+            eprintln!("{program}: .env: {error}");
             return ExitCode::from(EXIT_CONFIG);
         }
         _ => {}
     }
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help goes to stdout, complaints to stderr; a closed pipe is nobody's loss.
@@ -106,9 +182,8 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
-            eprintln!("millpond: {failed}");
-            let is_config = matches!(failed, Failed::Config(_));
-            if is_config {
+            eprintln!("{program}: {failed}");
+            if failed.is_config() {
                 ExitCode::from(EXIT_CONFIG)
             } else {
                 ExitCode::FAILURE
@@ -117,29 +192,61 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The worker of a fleet, which this version does not have.
-#[must_use]
-pub fn worker_main() -> ExitCode {
-    eprintln!(
-        "millpond-worker: this version has no fleet: `millpond serve` works alone and applies its \
-         writes itself"
-    );
-    ExitCode::from(EXIT_CONFIG)
-}
-
 fn run(cli: Cli) -> Result<(), Failed> {
-    let config = cli.settings.check()?;
+    let command = cli.command.unwrap_or(Command::Serve);
+    let config = cli.settings.check(command.purpose())?;
+    let fleet = fleet(&config)?;
     if cli.check_config {
         println!("the configuration is good");
         return Ok(());
     }
-    match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::serve(config),
-        Command::Seed { todos } => seed(config, todos),
+    match command {
+        Command::Serve => serve::serve(config, fleet.as_ref()),
+        Command::Seed { todos } => seed::seed(config, fleet.as_ref(), todos),
         Command::Token { sub, ttl } => token(&config, &sub, ttl),
-        Command::Migrate => migrate(config),
-        Command::Healthcheck => healthcheck(config.listen),
+        Command::Migrate => database::migrate(config),
+        Command::DeadLetters { position } => database::dead_letters(&config, position),
+        Command::Healthcheck => health::check(config.listen),
     }
+}
+
+fn run_worker(cli: WorkerCli) -> Result<(), Failed> {
+    let command = cli.command.unwrap_or(WorkerCommand::Work);
+    let purpose = match command {
+        WorkerCommand::Work => Purpose::Work,
+        WorkerCommand::Healthcheck => Purpose::Ask,
+    };
+    let config = cli.settings.check(purpose)?;
+    let fleet = fleet(&config)?;
+    if cli.check_config {
+        println!("the configuration is good");
+        return Ok(());
+    }
+    match (command, fleet) {
+        (WorkerCommand::Work, Some(fleet)) => work::work(&config, fleet),
+        (WorkerCommand::Work, None) => Err(Failed::Stopped),
+        (WorkerCommand::Healthcheck, _) => health::check(config.worker_metrics),
+    }
+}
+
+/// What the parts of a fleet are opened with, where one is configured.
+fn fleet(config: &Config) -> Result<Option<fleet::Options>, Failed> {
+    let (Some(database), Some(kafka)) = (&config.fleet.database, &config.fleet.kafka) else {
+        return Ok(None);
+    };
+    let wanted = Wanted {
+        database_url: database.url.clone(),
+        pool_size: database.pool_size,
+        brokers: kafka.brokers.clone(),
+        todo_topic: kafka.todo_topic.clone(),
+        partitions: kafka.partitions,
+        results_topic: kafka.results_topic.clone(),
+        replication: kafka.replication,
+        min_insync: kafka.min_insync,
+        store: config.store.clone(),
+        log: config.log.clone(),
+    };
+    Ok(Some(fleet::Options::new(wanted)?))
 }
 
 fn kept_secret(data_dir: &Path) -> Result<Vec<u8>, Failed> {
@@ -154,53 +261,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
-}
-
-fn seed(config: Config, todos: u64) -> Result<(), Failed> {
-    let bar = ProgressBar::new(todos);
-    let style = "{bar:40} {human_pos}/{human_len} todos, {per_sec}, {eta} left";
-    bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
-    let watch = clock::Stopwatch::start();
-    let seeded = match DataDir::open(&config.data_dir) {
-        Ok(data_dir) => seed_alone(config, data_dir, todos, &bar),
-        Err(OpenError::Taken(_)) => seed_through_server(&config.data_dir, todos, &bar),
-        Err(error) => Err(error.into()),
-    }?;
-    bar.finish_and_clear();
-    let Seeded { created, kept } = seeded;
-    println!(
-        "{created} todos created, {kept} were there already, in {:.1?}",
-        watch.elapsed()
-    );
-    Ok(())
-}
-
-fn seed_alone(
-    config: Config,
-    data_dir: DataDir,
-    todos: u64,
-    bar: &ProgressBar,
-) -> Result<Seeded, Failed> {
-    let options = app::Options {
-        store: config.store,
-        log: config.log,
-        serving_threads: 0,
-    };
-    let app = App::open(data_dir, options)?;
-    let seeded = runtime::single_threaded()
-        .map_err(|error| Failed::Io("cannot start", error))?
-        .block_on(app.seeder().seed(todos, |done| bar.set_position(done)));
-    app.close();
-    seeded.map_err(|refused| Failed::Other(refused.to_string()))
-}
-
-fn seed_through_server(data_dir: &Path, todos: u64, bar: &ProgressBar) -> Result<Seeded, Failed> {
-    let path = app::control_socket(data_dir);
-    runtime::single_threaded()
-        .and_then(|runtime| {
-            runtime.block_on(control::seed(&path, todos, |done| bar.set_position(done)))
-        })
-        .map_err(|error| Failed::Io("the server on DATA_DIR does not seed", error))
 }
 
 fn token(config: &Config, user: &str, ttl: Duration) -> Result<(), Failed> {
@@ -231,42 +291,4 @@ fn token(config: &Config, user: &str, ttl: Duration) -> Result<(), Failed> {
     .map_err(|error| Failed::Other(format!("cannot sign: {error}")))?;
     println!("{token}");
     Ok(())
-}
-
-/// Alone, opening the store migrates it.
-fn migrate(config: Config) -> Result<(), Failed> {
-    let data_dir = DataDir::open(&config.data_dir)?;
-    let options = app::Options {
-        store: config.store,
-        log: config.log,
-        serving_threads: 0,
-    };
-    App::open(data_dir, options)?.close();
-    println!("the schema in {} is up to date", config.data_dir.display());
-    Ok(())
-}
-
-/// A health check answers in far less, or the server is not alive.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
-
-fn healthcheck(address: SocketAddr) -> Result<(), Failed> {
-    let address = reachable(address);
-    let answer =
-        ask_health(address).map_err(|error| Failed::Io("no answer from /health", error))?;
-    if answer.starts_with(b"HTTP/1.1 200 ") {
-        return Ok(());
-    }
-    Err(Failed::Other(format!("/health on {address} is not 200")))
-}
-
-fn ask_health(address: SocketAddr) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&address, HEALTH_TIMEOUT)?;
-    stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
-    write!(
-        stream,
-        "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = Vec::new();
-    stream.take(4_096).read_to_end(&mut answer)?;
-    Ok(answer)
 }

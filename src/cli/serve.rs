@@ -9,42 +9,47 @@ use tokio::net::UnixListener;
 use tracing::{info, warn};
 
 use super::{Failed, kept_secret, reachable};
-use crate::app::{self, App, DataDir};
+use crate::app::{self, App, DataDir, OpenError, fleet};
 use crate::config::Config;
 use crate::control;
 use crate::http::auth::{Authenticator, Key};
-use crate::http::{self, Shared};
+use crate::http::{self, Shared, Sharing};
 use crate::runtime::{self, Servers};
 use crate::stage::At;
 
 /// Bytes that the secret of HS256 should have at least (RFC 7518, 3.2); fewer are warned of.
 const HS256_SECRET_BYTES: usize = 32;
 
-pub fn serve(config: Config) -> Result<(), Failed> {
+pub fn serve(config: Config, fleet: Option<&fleet::Options>) -> Result<(), Failed> {
     let _logs = runtime::log_to_stderr(config.log_format, &config.log_filter);
     runtime::raise_file_limit();
     runtime::keep_pages_small();
-    let data_dir = DataDir::open(&config.data_dir)?;
+    let data_dir = match fleet {
+        Some(_) => None,
+        None => Some(DataDir::open(&config.data_dir)?),
+    };
+    let sharing = match fleet {
+        Some(_) => Sharing::Fleet,
+        None => Sharing::Alone,
+    };
     // Known before the todos are loaded; listened to after, so that nobody is left waiting.
-    let public = listenable("HTTP_PORT", config.listen)?;
+    let public = listenable("HTTP_PORT", config.listen, sharing)?;
     let admin = config
         .admin
-        .map(|address| listenable("ADMIN_PORT", address))
+        .map(|address| listenable("ADMIN_PORT", address, sharing))
         .transpose()?;
     let (key_is_kept, auth) = authenticator(&config)?;
-    let app = App::open(
-        data_dir,
-        app::Options {
-            store: config.store,
-            log: config.log,
-            serving_threads: config.cores.count + usize::from(admin.is_some()),
-        },
-    )?;
-    let public = listen("HTTP_PORT", public, config.cores.count)?;
+    let serving_threads = config.cores.count + usize::from(admin.is_some());
+    let app = match (fleet, data_dir) {
+        (Some(fleet), _) => fleet::open(fleet, serving_threads)?,
+        (None, Some(data_dir)) => alone(&config, data_dir, serving_threads)?,
+        (None, None) => return Err(Failed::Stopped),
+    };
+    let public = listen("HTTP_PORT", public, config.cores.count, sharing)?;
     let address =
         http::local_address(&public).map_err(|error| Failed::Io("cannot start", error))?;
     let admin = match admin {
-        Some(address) => listen("ADMIN_PORT", address, 1)?.pop(),
+        Some(address) => listen("ADMIN_PORT", address, 1, sharing)?.pop(),
         None => None,
     };
     let shared = Arc::new(Shared {
@@ -54,6 +59,7 @@ pub fn serve(config: Config) -> Result<(), Failed> {
         marks: Arc::clone(&app.marks),
         log: app.log.clone(),
         reader: app.reader.clone(),
+        links: app.links.clone(),
         metrics: Arc::clone(&app.metrics),
         stage: app.stage.clone(),
         connections: AtomicUsize::new(0),
@@ -62,7 +68,10 @@ pub fn serve(config: Config) -> Result<(), Failed> {
     let runtime = runtime::single_threaded().map_err(|error| Failed::Io("cannot start", error))?;
     let ended = runtime.block_on(async {
         let servers = Servers::start(shared, public, admin, config.cores)?;
-        let control = listen_for_orders(&config.data_dir);
+        let control = match fleet {
+            Some(_) => None,
+            None => listen_for_orders(&config.data_dir),
+        };
         app.stage.advance(At::Serving);
         if key_is_kept {
             greet(address, &config.data_dir);
@@ -85,16 +94,30 @@ pub fn serve(config: Config) -> Result<(), Failed> {
     }
 }
 
-fn listenable(variable: &'static str, address: SocketAddr) -> Result<SocketAddr, Failed> {
-    http::probe(address).map_err(|error| Failed::Listen(variable, address, error))
+fn alone(config: &Config, data_dir: DataDir, serving_threads: usize) -> Result<App, OpenError> {
+    let options = app::Options {
+        store: config.store.clone(),
+        log: config.log.clone(),
+        serving_threads,
+    };
+    app::open(data_dir, options)
+}
+
+fn listenable(
+    variable: &'static str,
+    address: SocketAddr,
+    sharing: Sharing,
+) -> Result<SocketAddr, Failed> {
+    http::probe(address, sharing).map_err(|error| Failed::Listen(variable, address, error))
 }
 
 fn listen(
     variable: &'static str,
     address: SocketAddr,
     count: usize,
+    sharing: Sharing,
 ) -> Result<Vec<TcpListener>, Failed> {
-    http::bind(address, count).map_err(|error| Failed::Listen(variable, address, error))
+    http::bind(address, count, sharing).map_err(|error| Failed::Listen(variable, address, error))
 }
 
 /// Without the socket the server goes on, and says what it cannot do.

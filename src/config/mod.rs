@@ -4,22 +4,28 @@
 //! over the environment, the environment over `.env`. A value that cannot work ends the program
 //! with [`EXIT_CONFIG`] and a message that names the variable, before anything is opened.
 
+mod fleet;
 mod settings;
 mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use crate::http;
 use crate::http::auth;
 use crate::runtime::{Cores, LogFormat, Shutdown};
-use crate::{log, store};
+use crate::{feed, log, store};
+pub use fleet::{Database, Fleet, Kafka, Purpose};
 pub use settings::Settings;
 pub use values::span;
 
 /// Exit status for a bad configuration or command line (`EX_USAGE` of `sysexits.h`).
 pub const EXIT_CONFIG: u8 = 64;
+
+/// Time in which who sends requests to a fleet finds out that a server is about to stop.
+const FLEET_SHUTDOWN_DELAY: Duration = Duration::from_secs(5);
 
 /// A variable that cannot work. The text names the variable and says what would.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +46,11 @@ fn bad(variable: &'static str, problem: impl Into<String>) -> BadConfig {
 #[derive(Debug)]
 pub struct Config {
     pub data_dir: PathBuf,
+    pub fleet: Fleet,
     pub listen: SocketAddr,
     pub admin: Option<SocketAddr>,
+    /// Where a worker shows its health and metrics.
+    pub worker_metrics: SocketAddr,
     pub cores: Cores,
     pub shutdown: Shutdown,
     pub http: http::Options,
@@ -57,19 +66,34 @@ impl Settings {
     ///
     /// # Errors
     /// The first variable that cannot work.
-    pub fn check(self) -> Result<Config, BadConfig> {
+    pub fn check(self, purpose: Purpose) -> Result<Config, BadConfig> {
         self.nothing_to_come()?;
         self.check_limits()?;
+        let fleet = self.fleet.clone().check(purpose)?;
+        let is_fleet = fleet.kafka.is_some();
+        if is_fleet {
+            self.check_feed_records()?;
+        }
+        let auth = self.auth()?;
+        if is_fleet && purpose.wants_key() && matches!(auth.key, auth::Key::Kept) {
+            return Err(bad(
+                "JWT_SECRET",
+                "is missing, or JWT_PUBLIC_KEY: the servers of a fleet must agree on tokens",
+            ));
+        }
+        let store = store::Options {
+            gift_stock: self.gift_code_stock,
+            partitions: fleet.kafka.as_ref().map_or(1, |kafka| kafka.partitions),
+            ..store::Options::default()
+        };
         Ok(Config {
             listen: SocketAddr::new(self.http_host, self.http_port),
             admin: self.admin_address()?,
             cores: self.cores()?,
-            shutdown: Shutdown {
-                delay: self.shutdown_delay,
-                grace: self.shutdown_grace,
-            },
+            worker_metrics: SocketAddr::new(self.http_host, self.fleet.worker_metrics_port),
+            shutdown: self.shutdown(is_fleet)?,
             http: self.http()?,
-            auth: self.auth()?,
+            auth,
             log: log::Options {
                 queue_commands_max: self.log_queue_commands,
                 queue_bytes_max: self.log_queue_bytes,
@@ -77,10 +101,8 @@ impl Settings {
                 batch_bytes_max: self.batch_bytes,
                 linger: self.batch_linger,
             },
-            store: store::Options {
-                gift_stock: self.gift_code_stock,
-                ..store::Options::default()
-            },
+            store,
+            fleet,
             log_format: self.log_format.unwrap_or_default(),
             log_filter: values::log_filter(self.rust_log)?,
             data_dir: self.data_dir,
@@ -88,19 +110,13 @@ impl Settings {
     }
 
     fn nothing_to_come(&self) -> Result<(), BadConfig> {
-        let fleet = [
-            ("DATABASE_URL", &self.database_url),
-            ("KAFKA_BROKERS", &self.kafka_brokers),
-            ("KAFKA_BOOTSTRAP_SERVERS", &self.kafka_bootstrap_servers),
+        let to_come = [
             ("JWT_JWKS_FILE", &self.jwt_jwks_file),
             ("REDIS_URL", &self.redis_url),
         ];
         let is_set = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
-        match fleet.iter().find(|(_, value)| is_set(value)) {
-            Some((variable, _)) => Err(bad(
-                variable,
-                "is not in this version, which serves alone over SQLite; unset it",
-            )),
+        match to_come.iter().find(|(_, value)| is_set(value)) {
+            Some((variable, _)) => Err(bad(variable, "is not in this version; unset it")),
             None => Ok(()),
         }
     }
@@ -167,12 +183,43 @@ impl Settings {
         ];
         match timeouts.iter().find(|(_, time)| time.is_zero()) {
             Some((variable, _)) => Err(bad(variable, "must be longer than 0s")),
-            None if self.shutdown_delay >= self.shutdown_grace => Err(bad(
-                "SHUTDOWN_DELAY",
-                "must be shorter than SHUTDOWN_GRACE, which includes it",
-            )),
             None => Ok(()),
         }
+    }
+
+    /// A whole batch may become one record of the feed, which has to fit into a request.
+    fn check_feed_records(&self) -> Result<(), BadConfig> {
+        let bytes = feed::record_bytes_max(self.batch_commands, self.batch_bytes);
+        if bytes > values::FEED_RECORD_BYTES_MAX {
+            let most = values::FEED_RECORD_BYTES_MAX;
+            let problem = format!(
+                "with BATCH_COMMANDS a record of the feed could have {bytes} bytes, which Kafka's \
+                 requests do not hold; at most {most}"
+            );
+            return Err(bad("BATCH_BYTES", problem));
+        }
+        Ok(())
+    }
+
+    fn shutdown(&self, is_fleet: bool) -> Result<Shutdown, BadConfig> {
+        let in_fleet = if is_fleet {
+            FLEET_SHUTDOWN_DELAY
+        } else {
+            Duration::ZERO
+        };
+        // A short grace that was asked for does not fail over a delay that was not.
+        let usual = in_fleet.min(self.shutdown_grace / 2);
+        let delay = self.shutdown_delay.unwrap_or(usual);
+        if delay >= self.shutdown_grace {
+            return Err(bad(
+                "SHUTDOWN_DELAY",
+                "must be shorter than SHUTDOWN_GRACE, which includes it",
+            ));
+        }
+        Ok(Shutdown {
+            delay,
+            grace: self.shutdown_grace,
+        })
     }
 
     fn admin_address(&self) -> Result<Option<SocketAddr>, BadConfig> {

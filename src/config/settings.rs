@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::fleet::FleetSettings;
 use super::values::{Switch, seconds, span};
 use crate::log;
 use crate::runtime::LogFormat;
@@ -34,8 +35,8 @@ pub struct Settings {
     #[arg(long, env, global = true, default_value = "./data")]
     pub(super) data_dir: PathBuf,
 
-    /// Secret of HS256/384/512 tokens, at least 16 bytes [default: alone, a random one kept in
-    /// DATA_DIR]
+    /// Secret of HS256/384/512 tokens, at least 16 bytes; the servers of a fleet share it [default:
+    /// alone, a random one kept in DATA_DIR]
     #[arg(long, env, global = true, hide_env_values = true)]
     pub(super) jwt_secret: Option<String>,
     /// File that holds JWT_SECRET
@@ -106,9 +107,10 @@ pub struct Settings {
     #[arg(long, env, global = true, default_value = "0s", value_parser = span)]
     pub(super) batch_linger: Duration,
 
-    /// Time between failing readiness and refusing connections at shutdown
-    #[arg(long, env, global = true, default_value = "0s", value_parser = span)]
-    pub(super) shutdown_delay: Duration,
+    /// Time between failing readiness and refusing connections at shutdown [default: 0s alone, 5s
+    /// in a fleet]
+    #[arg(long, env, global = true, value_parser = span)]
+    pub(super) shutdown_delay: Option<Duration>,
     /// Time in which a shutdown must be done
     #[arg(long, env, global = true, default_value = "30s", value_parser = span)]
     pub(super) shutdown_grace: Duration,
@@ -125,15 +127,9 @@ pub struct Settings {
     )]
     pub(super) rust_log: String,
 
-    /// PostgreSQL of a fleet (not in this version: must be unset)
-    #[arg(long, env, global = true, hide_env_values = true)]
-    pub(super) database_url: Option<String>,
-    /// Kafka brokers of a fleet (not in this version: must be unset)
-    #[arg(long, env, global = true)]
-    pub(super) kafka_brokers: Option<String>,
-    /// Another name of KAFKA_BROKERS (not in this version: must be unset)
-    #[arg(long, env, global = true)]
-    pub(super) kafka_bootstrap_servers: Option<String>,
+    #[command(flatten)]
+    pub(super) fleet: FleetSettings,
+
     /// File of keys (JWKS) to check tokens with (not in this version: must be unset)
     #[arg(long, env, global = true)]
     pub(super) jwt_jwks_file: Option<String>,

@@ -7,6 +7,12 @@ pub mod kafka;
 
 use crate::domain::Applied;
 
+/// Bytes of a record of the feed for each command beside the command's own bytes: a change or an
+/// outcome has the same texts, and ids, times and names of fields of this length, at most.
+const COMMAND_OVERHEAD_BYTES: usize = 768;
+/// Names and numbers around all of them.
+const FRAME_BYTES: usize = 1 << 10;
+
 /// Limits of a feed.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -21,6 +27,17 @@ impl Default for Options {
             transactions_max: 16,
         }
     }
+}
+
+/// Bytes of the largest record of the feed, where a batch of the log holds up to so many commands
+/// in up to so many bytes of records. (A command larger than a batch comes alone: the second
+/// argument is then its size.)
+#[must_use]
+pub fn record_bytes_max(batch_commands_max: usize, batch_bytes_max: usize) -> usize {
+    batch_commands_max
+        .saturating_mul(COMMAND_OVERHEAD_BYTES)
+        .saturating_add(batch_bytes_max)
+        .saturating_add(FRAME_BYTES)
 }
 
 /// Why something was not handed on.

@@ -18,15 +18,27 @@ const UNSENT_BYTES_MAX: u32 = 128 << 10;
 /// Pause after an accept error that will not go away by itself at once (no file left).
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
+/// With whom a port may be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// With nobody: two processes on one port would each answer for half of the data.
+    Alone,
+    /// With other servers of the same fleet, run by the same user: a new process takes connections
+    /// before the one that it replaces has closed.
+    Fleet,
+}
+
 /// Whether one may listen at an address; port 0 is made a free one.
 ///
 /// `SO_REUSEPORT` would let a second server of the same user share the port unnoticed: a plain bind
 /// finds it out.
 ///
 /// # Errors
-/// [`io::ErrorKind::AddrInUse`] where any other socket listens there, be it with `SO_REUSEPORT`.
-pub fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
+/// [`io::ErrorKind::AddrInUse`] where a socket listens there with which the port is not shared.
+pub fn probe(address: SocketAddr, sharing: Sharing) -> io::Result<SocketAddr> {
     let probe = socket(address)?;
+    // A free port is nobody else's.
+    probe.set_reuse_port(sharing == Sharing::Fleet && address.port() != 0)?;
     probe.bind(&address.into())?;
     let bound = probe.local_addr()?.as_socket();
     Ok(bound.ok_or(io::ErrorKind::AddrNotAvailable)?)
@@ -36,8 +48,8 @@ pub fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
 ///
 /// # Errors
 /// Those of [`probe`].
-pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
-    let bound = probe(address)?;
+pub fn bind(address: SocketAddr, count: usize, sharing: Sharing) -> io::Result<Vec<StdListener>> {
+    let bound = probe(address, sharing)?;
     (0..count).map(|_| listen(bound)).collect()
 }
 
@@ -129,13 +141,25 @@ mod tests {
 
     #[test]
     fn a_port_that_another_server_shares_is_refused() {
-        let first = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let first = bind("127.0.0.1:0".parse().unwrap(), 2, Sharing::Alone).unwrap();
         let address = local_address(&first).unwrap();
         assert_eq!(
-            bind(address, 1).unwrap_err().kind(),
+            bind(address, 1, Sharing::Alone).unwrap_err().kind(),
             io::ErrorKind::AddrInUse
         );
         drop(first);
-        assert!(bind(address, 1).is_ok());
+        assert!(bind(address, 1, Sharing::Alone).is_ok());
+    }
+
+    #[test]
+    fn servers_of_a_fleet_share_a_port_and_others_do_not() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), 2, Sharing::Fleet).unwrap();
+        let address = local_address(&first).unwrap();
+        let second = bind(address, 2, Sharing::Fleet);
+        assert!(second.is_ok(), "{second:?}");
+        drop((first, second));
+        let stranger = std::net::TcpListener::bind(address).unwrap();
+        assert!(bind(address, 1, Sharing::Fleet).is_err());
+        drop(stranger);
     }
 }

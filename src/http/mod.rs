@@ -22,6 +22,7 @@ mod response;
 mod router;
 mod service;
 mod socket;
+pub mod status;
 mod submit;
 mod sweep;
 mod todos;
@@ -35,8 +36,9 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 
 pub use self::core::{Core, Surface, serve};
-pub use listener::{bind, local_address, probe};
+pub use listener::{Sharing, bind, local_address, probe};
 
+use crate::links::Link;
 use crate::log::Appender;
 use crate::marks::Marks;
 use crate::metrics::Metrics;
@@ -76,6 +78,7 @@ pub struct Shared {
     pub marks: Arc<Marks>,
     pub log: Appender,
     pub reader: Reader,
+    pub links: Vec<Link>,
     pub metrics: Arc<Metrics>,
     /// How far the process is on its way from starting to stopped.
     pub stage: Stage,

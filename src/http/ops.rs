@@ -1,17 +1,19 @@
 //! For operators: health, readiness, metrics, and what is where.
 
 use hyper::header::HeaderValue;
-use hyper::{Response, StatusCode};
-use serde_json::json as value;
+use hyper::{Response, StatusCode, Uri};
+use serde_json::{Value, json as value};
 
 use super::core::Surface;
 use super::openapi;
 use super::response::{Body, Problem, json, with};
 use super::service::Call;
+use crate::links::Link;
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// The Prometheus text format.
-const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+pub const METRICS: HeaderValue =
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// Alive, whatever else may be wrong
 ///
@@ -38,12 +40,7 @@ pub fn ready(call: &Call) -> Result<Response<Body>, Problem> {
         .stage
         .ready()
         .map_err(|why| Problem::unavailable(why, 1))?;
-    let verbose = call
-        .parts
-        .uri
-        .query()
-        .is_some_and(|query| query.split('&').any(|name| name == "verbose"));
-    if !verbose {
+    if !is_verbose(&call.parts.uri) {
         return Ok(with(StatusCode::OK, TEXT, "OK"));
     }
     let snapshot = call.core.snapshot();
@@ -55,8 +52,23 @@ pub fn ready(call: &Call) -> Result<Response<Body>, Problem> {
             "todos": snapshot.len(),
             "positions": snapshot.positions(),
             "log": { "queued_commands": commands, "queued_bytes": bytes },
+            "links": links(&shared.links),
         }),
     ))
+}
+
+pub fn is_verbose(uri: &Uri) -> bool {
+    let mut names = uri.query().unwrap_or_default().split('&');
+    names.any(|name| name == "verbose")
+}
+
+/// What the process leans on, by name. Reads go on without any of it.
+pub fn links(links: &[Link]) -> Value {
+    let state = |link: &Link| {
+        let state = if link.is_up() { "ok" } else { "away" };
+        (link.name().to_owned(), state.into())
+    };
+    Value::Object(links.iter().map(state).collect())
 }
 
 /// Metrics in the Prometheus text format

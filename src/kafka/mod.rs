@@ -3,6 +3,14 @@
 //!
 //! Nothing here decides what a failure means for a command; that is `log`'s.
 
+mod client;
+mod producer;
+mod topic;
+
+pub(crate) use client::{Quiet, is_lost, not_made, trace};
+pub use producer::{Delivery, Failure, Limits, Producer, SEND_TIMEOUT};
+pub use topic::{Retention, Topic};
+
 /// A Kafka cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
@@ -31,4 +39,13 @@ pub enum SetupError {
     /// Try again.
     #[error("Kafka cannot be reached: {0}")]
     Unreachable(String),
+}
+
+impl SetupError {
+    fn config(variable: &'static str, problem: impl Into<String>) -> Self {
+        Self::Config {
+            variable,
+            problem: problem.into(),
+        }
+    }
 }

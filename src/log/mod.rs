@@ -195,7 +195,7 @@ impl Consumer {
     pub async fn leave(&mut self) {
         match self {
             Self::Embedded(_) => {}
-            Self::Kafka(consumer) => consumer.leave().await,
+            Self::Kafka(consumer) => consumer.leave(),
             #[cfg(test)]
             Self::Scripted(consumer) => consumer.leave(),
         }
@@ -204,7 +204,7 @@ impl Consumer {
     pub async fn join(&mut self) {
         match self {
             Self::Embedded(_) => {}
-            Self::Kafka(consumer) => consumer.join().await,
+            Self::Kafka(consumer) => consumer.join(),
             #[cfg(test)]
             Self::Scripted(consumer) => consumer.join(),
         }
@@ -217,7 +217,7 @@ impl Consumer {
             Self::Embedded(consumer) => consumer.close(),
             Self::Kafka(consumer) => consumer.close(),
             #[cfg(test)]
-            Self::Scripted(_) => {}
+            Self::Scripted(consumer) => consumer.close(),
         }
     }
 }

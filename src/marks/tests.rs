@@ -3,7 +3,7 @@
 use std::task::Waker;
 
 use super::*;
-use crate::domain::{Outcome, Range, Rejection};
+use crate::domain::{Outcome, Rejection};
 
 fn at(offset: u64) -> Position {
     Position {
@@ -102,6 +102,21 @@ fn what_a_reload_passed_is_looked_up() {
     assert_eq!(marks.recent(at(1)), Some(Passed::LookUp));
     let recent = marks.recent(at(5));
     assert_eq!(recent, Some(Passed::Exceptional(rejected(5))));
+}
+
+#[test]
+fn after_a_jump_the_store_knows_what_was_passed() {
+    let marks = Arc::new(Marks::new(&[0, 5], 10));
+    marks.advance(&[applied(0, 2, &[1])]);
+    let mut skipped = marks.wait(at(3));
+    let mut later = marks.wait(at(4));
+    marks.jump(&[4, 3]);
+    assert_eq!(marks.positions(), [4, 5], "never back");
+    assert_eq!(poll(&mut skipped), Poll::Ready(Passed::LookUp));
+    assert_eq!(poll(&mut later), Poll::Pending);
+    marks.advance(&[applied(4, 5, &[])]);
+    assert_eq!(poll(&mut later), Poll::Ready(Passed::Applied));
+    assert_eq!(marks.recent(at(1)), Some(Passed::LookUp));
 }
 
 #[test]

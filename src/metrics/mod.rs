@@ -5,6 +5,7 @@
 //! threads count is rare enough for ordinary counters of the prometheus crate.
 
 mod cores;
+mod parts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,9 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 use hyper::{Method, StatusCode};
 use prometheus::core::Collector;
-use prometheus::{HistogramOpts, IntCounter, PullingGauge, Registry, TextEncoder};
+use prometheus::{HistogramOpts, IntCounter, IntGauge, PullingGauge, Registry, TextEncoder};
+
+pub use parts::{FollowerMetrics, ShareMetrics, SnapshotMetrics, WorkerMetrics};
 
 /// Who answered a request: the label `handler`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,32 +137,6 @@ fn status_index(status: StatusCode) -> usize {
 pub struct Metrics {
     registry: Registry,
     cores: Vec<Arc<CoreMetrics>>,
-    pub worker: WorkerMetrics,
-    pub snapshots: SnapshotMetrics,
-}
-
-/// What the worker counts.
-#[derive(Clone)]
-pub struct WorkerMetrics {
-    pub commands: IntCounter,
-    pub dead_letters: IntCounter,
-    pub batches_refused: IntCounter,
-    pub apply_seconds: prometheus::Histogram,
-}
-
-/// What the renewal of snapshots counts.
-#[derive(Clone)]
-pub struct SnapshotMetrics {
-    pub publish_seconds: prometheus::Histogram,
-}
-
-impl WorkerMetrics {
-    /// Counts a batch that was applied, and how long its transaction took.
-    pub fn batch(&self, commands: usize, dead_letters: usize, took: Duration) {
-        self.commands.inc_by(commands as u64);
-        self.dead_letters.inc_by(dead_letters as u64);
-        self.apply_seconds.observe(took.as_secs_f64());
-    }
 }
 
 impl Metrics {
@@ -169,41 +146,7 @@ impl Metrics {
         let registry = Registry::new();
         let cores: Vec<Arc<CoreMetrics>> = (0..cores).map(|_| Arc::default()).collect();
         register(&registry, cores::Cores::new(cores.clone()));
-        let worker = WorkerMetrics {
-            commands: counter(
-                &registry,
-                "commands_applied_total",
-                "Commands taken from the log and applied, rejected or dead-lettered",
-            ),
-            dead_letters: counter(
-                &registry,
-                "dead_letters_total",
-                "Commands that became dead letters",
-            ),
-            batches_refused: counter(
-                &registry,
-                "batches_refused_total",
-                "Batches that were not applied: their clients were told so",
-            ),
-            apply_seconds: histogram(
-                &registry,
-                "apply_duration_seconds",
-                "Time that a batch's transaction took",
-            ),
-        };
-        let snapshots = SnapshotMetrics {
-            publish_seconds: histogram(
-                &registry,
-                "snapshot_publish_duration_seconds",
-                "Time from taking changes off the feed to the snapshot that shows them",
-            ),
-        };
-        Self {
-            registry,
-            cores,
-            worker,
-            snapshots,
-        }
+        Self { registry, cores }
     }
 
     /// The cells of the serving thread `nth`.
@@ -216,6 +159,26 @@ impl Metrics {
     pub fn gauge(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + Sync + 'static) {
         let gauge = PullingGauge::new(name, help, Box::new(read)).expect("a valid metric");
         register(&self.registry, gauge);
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        let counter = IntCounter::new(name, help).expect("a valid metric");
+        register(&self.registry, counter.clone());
+        counter
+    }
+
+    /// A gauge that holds what it was set to.
+    fn settable(&self, name: &str, help: &str) -> IntGauge {
+        let gauge = IntGauge::new(name, help).expect("a valid metric");
+        register(&self.registry, gauge.clone());
+        gauge
+    }
+
+    fn histogram(&self, name: &str, help: &str) -> prometheus::Histogram {
+        let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+        let histogram = prometheus::Histogram::with_opts(options).expect("a valid metric");
+        register(&self.registry, histogram.clone());
+        histogram
     }
 
     /// The Prometheus text format.
@@ -232,19 +195,6 @@ fn register(registry: &Registry, collector: impl Collector + 'static) {
     registry
         .register(Box::new(collector))
         .expect("metric names are unique");
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
-    let counter = IntCounter::new(name, help).expect("a valid metric");
-    register(registry, counter.clone());
-    counter
-}
-
-fn histogram(registry: &Registry, name: &str, help: &str) -> prometheus::Histogram {
-    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
-    let histogram = prometheus::Histogram::with_opts(options).expect("a valid metric");
-    register(registry, histogram.clone());
-    histogram
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod list;
 mod page;
 mod publish;
 pub mod refresh;
+pub mod reload;
 mod renew;
 #[cfg(test)]
 mod tests;

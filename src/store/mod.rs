@@ -5,12 +5,13 @@
 
 #[cfg(test)]
 mod contract;
+mod judge;
 pub mod postgres;
 pub mod sqlite;
 
 use std::time::Duration;
 
-use crate::domain::{Applied, Batch, Position, Range, Recorded, Stored, Timestamp, Todo};
+use crate::domain::{Applied, Batch, Outcome, Position, Range, Recorded, Stored, Timestamp, Todo};
 
 /// What a store has to know, and how long it remembers.
 #[derive(Clone, Debug)]
@@ -98,6 +99,28 @@ pub enum Known {
     Forgotten,
     /// At or above the next offset to apply.
     Ahead,
+}
+
+impl Known {
+    /// By the next offset of the position's partition, the offset from which on exceptional
+    /// outcomes are on record there, and what is on record for the position: user and outcome.
+    fn at(
+        position: Position,
+        next_offset: u64,
+        outcomes_from: u64,
+        exceptional: Option<(String, Outcome)>,
+    ) -> Self {
+        match exceptional {
+            Some((user, outcome)) => Self::Exceptional(Recorded {
+                position,
+                user,
+                outcome,
+            }),
+            None if position.offset >= next_offset => Self::Ahead,
+            None if position.offset < outcomes_from => Self::Forgotten,
+            None => Self::Applied,
+        }
+    }
 }
 
 pub enum Store {

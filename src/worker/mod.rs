@@ -124,8 +124,10 @@ pub async fn run<Observe: FnMut(Seen)>(worker: Worker<Observe>) -> Result<(), Fa
             () = stop.cancelled() => {}
         }
     }
-    worker.worker.consumer.leave().await;
-    worker.worker.consumer.close();
+    let mut consumer = worker.worker.consumer;
+    consumer.close();
+    // Closed, it ends once the others can have its partitions.
+    while consumer.next().await.map_err(Fatal::Log)?.is_some() {}
     Ok(())
 }
 

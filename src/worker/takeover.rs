@@ -60,7 +60,12 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
             let text = format!("the store knows {} of {partitions:?}", from.len());
             return Err(Trouble::Fatal(Fatal::Log(Strange(text))));
         }
-        let started = self.worker.consumer.start(&from).await;
+        let stop = self.worker.stop.clone();
+        // It may wait for the log's answer; a worker that shall end does not.
+        let started = tokio::select! {
+            started = self.worker.consumer.start(&from) => started,
+            () = stop.cancelled() => Ok(()),
+        };
         started.map_err(|strange| Trouble::Fatal(Fatal::Log(strange)))?;
         reach(Point::Started);
         Ok(())
@@ -100,21 +105,29 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
         Ok(())
     }
 
-    /// Hands on what lies in the outbox of these partitions.
+    /// Hands on what lies in the outbox of these partitions, which a store reads in parts.
     async fn sweep(&mut self, partitions: &[u16]) -> Result<(), Trouble> {
-        let rows = self.worker.store.unpublished(partitions).await;
-        let rows = rows.map_err(|error| self.store_trouble(error))?;
-        self.see(Seen::StoreAnswers);
-        self.see(Seen::Outbox(rows.len()));
-        if !rows.is_empty() {
+        loop {
+            let rows = self.worker.store.unpublished(partitions).await;
+            let rows = rows.map_err(|error| self.store_trouble(error))?;
+            self.see(Seen::StoreAnswers);
+            self.see(Seen::Outbox(rows.len()));
+            if rows.is_empty() {
+                break;
+            }
             let ranges: Vec<Range> = rows.iter().map(|one| one.range).collect();
             let published = self.worker.publisher.publish(rows).await;
             published.map_err(|error| self.feed_trouble(error))?;
             self.see(Seen::FeedAnswers);
             reach(Point::Swept);
             self.worker.store.published(&ranges);
+            self.settle_now().await?;
         }
         // Also for what could not be settled when it was published.
+        self.settle_now().await
+    }
+
+    async fn settle_now(&mut self) -> Result<(), Trouble> {
         let settled = self.worker.store.settle().await;
         settled.map_err(|error| self.store_trouble(error))
     }

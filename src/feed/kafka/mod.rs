@@ -1,64 +1,46 @@
-//! The feed of a fleet: a Kafka topic of one partition.
+//! The feed of a fleet: a Kafka topic of one partition, written by every worker and read by every
+//! server.
 
-use super::{End, PublishError};
-use crate::domain::Applied;
-use crate::kafka::{Cluster, Durability, SetupError};
+mod publisher;
+mod subscriber;
 
+use std::time::Duration;
+
+use crate::kafka::{Cluster, Durability, Retention, SetupError, Topic};
+
+pub use publisher::Publisher;
+pub use subscriber::Subscriber;
+
+/// The one partition: what a transaction did to different partitions of the log has an order too.
+const PARTITION: u16 = 0;
+/// How long the topic keeps a record. Servers read as it comes; one that is further behind loads
+/// the todos anew, which then is less work.
+const RETENTION: Retention = Retention {
+    wanted: Duration::from_hours(1),
+    least: Duration::from_mins(10),
+};
 /// Where the feed is, and its limits.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub cluster: Cluster,
     pub topic: String,
     pub durability: Durability,
-    /// Bytes of the largest record, encoded: see [`record_bytes_max`].
+    /// Bytes of the largest record, encoded: see [`crate::feed::record_bytes_max`].
     pub record_bytes_max: usize,
-}
-
-/// Bytes that a record of the feed can have, at most, where a batch of the log holds so many
-/// commands, in so many bytes of records.
-#[must_use]
-pub fn record_bytes_max(batch_commands_max: usize, batch_bytes_max: usize) -> usize {
-    batch_bytes_max + batch_commands_max * 512
 }
 
 /// Creates the topic where it is missing, and verifies it.
 ///
 /// # Errors
 /// [`SetupError`]
-pub async fn prepare(_options: &Options) -> Result<(), SetupError> {
-    unimplemented!()
-}
-
-pub struct Publisher;
-
-impl Publisher {
-    /// Makes a producer; it connects in the background.
-    ///
-    /// # Errors
-    /// [`SetupError::Config`]: the address cannot be one.
-    pub fn open(_options: &Options) -> Result<Self, SetupError> {
-        unimplemented!()
-    }
-
-    pub(super) async fn publish(&mut self, _applied: Vec<Applied>) -> Result<(), PublishError> {
-        unimplemented!()
-    }
-}
-
-pub struct Subscriber;
-
-impl Subscriber {
-    /// Makes nothing yet: the first [`Subscriber::seek_to_end`] connects.
-    #[must_use]
-    pub fn open(_options: &Options) -> Self {
-        unimplemented!()
-    }
-
-    pub(super) async fn seek_to_end(&mut self) {
-        unimplemented!()
-    }
-
-    pub(super) async fn next(&mut self) -> Result<Vec<Applied>, End> {
-        unimplemented!()
-    }
+pub async fn prepare(options: &Options) -> Result<(), SetupError> {
+    let topic = Topic {
+        name: &options.topic,
+        variable: "RESULTS_TOPIC",
+        partitions: 1,
+        durability: options.durability,
+        record_bytes_max: options.record_bytes_max,
+        retention: RETENTION,
+    };
+    options.cluster.prepare(&topic).await
 }

@@ -3,9 +3,26 @@
 //! A command is acknowledged when all in-sync replicas have it. Each todo lives in one partition,
 //! so that its commands keep their order.
 
-use super::{AppendError, Event, Options as Limits, Strange};
-use crate::domain::{Command, Position, Stored};
-use crate::kafka::{Cluster, Durability, SetupError};
+mod appender;
+mod buffer;
+mod consumer;
+mod identity;
+mod poller;
+
+use std::time::Duration;
+
+use super::Options as Limits;
+use crate::kafka::{Cluster, Durability, Retention, SetupError, Topic};
+
+pub use appender::Appender;
+pub use consumer::Consumer;
+
+/// How long the topic keeps a command: workers may be away for so long. Whoever comes later finds
+/// the log beginning after the store's position, and stops.
+const RETENTION: Retention = Retention {
+    wanted: Duration::from_hours(24 * 7),
+    least: Duration::from_hours(24),
+};
 
 /// Where the log is, and its limits.
 #[derive(Clone, Debug)]
@@ -26,71 +43,14 @@ pub struct Options {
 ///
 /// # Errors
 /// [`SetupError`]
-pub async fn prepare(_options: &Options) -> Result<(), SetupError> {
-    unimplemented!()
-}
-
-#[derive(Clone)]
-pub struct Appender;
-
-impl Appender {
-    /// Makes a producer; it connects in the background.
-    ///
-    /// # Errors
-    /// [`SetupError::Config`]: the address cannot be one.
-    pub fn open(_options: &Options) -> Result<Self, SetupError> {
-        unimplemented!()
-    }
-
-    pub(super) async fn append(&self, _command: Command) -> Result<Position, AppendError> {
-        unimplemented!()
-    }
-
-    pub(super) fn queued(&self) -> (usize, usize) {
-        unimplemented!()
-    }
-
-    pub(super) fn close(&self) {
-        unimplemented!()
-    }
-}
-
-pub struct Consumer;
-
-impl Consumer {
-    /// Joins the workers' group, in the background.
-    ///
-    /// # Errors
-    /// [`SetupError::Config`]: the address cannot be one.
-    pub fn open(_options: &Options) -> Result<Self, SetupError> {
-        unimplemented!()
-    }
-
-    pub(super) async fn next(&mut self) -> Result<Option<Event>, Strange> {
-        unimplemented!()
-    }
-
-    pub(super) async fn start(&mut self, _from: &[Stored]) -> Result<(), Strange> {
-        unimplemented!()
-    }
-
-    pub(super) fn owns_batch(&self) -> bool {
-        unimplemented!()
-    }
-
-    pub(super) fn acknowledge(&mut self) {
-        unimplemented!()
-    }
-
-    pub(super) async fn leave(&mut self) {
-        unimplemented!()
-    }
-
-    pub(super) async fn join(&mut self) {
-        unimplemented!()
-    }
-
-    pub(super) fn close(&mut self) {
-        unimplemented!()
-    }
+pub async fn prepare(options: &Options) -> Result<(), SetupError> {
+    let topic = Topic {
+        name: &options.topic,
+        variable: "KAFKA_TODO_TOPIC",
+        partitions: options.partitions,
+        durability: options.durability,
+        record_bytes_max: options.record_bytes_max,
+        retention: RETENTION,
+    };
+    options.cluster.prepare(&topic).await
 }

@@ -23,13 +23,16 @@ fn history() -> impl Strategy<Value = (Vec<Command>, Vec<usize>, u64)> {
     })
 }
 
-pub fn random_batches_end_as_one_fold_does<P: Place>(new_place: impl Fn() -> P) {
+pub fn random_batches_end_as_one_fold_does<P: Place>(new_place: impl AsyncFn() -> P) {
     let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
         .unwrap();
     let mut runner = prop::test_runner::TestRunner::new(ProptestConfig::with_cases(64));
     let ran = runner.run(&history(), |(commands, cuts, stock)| {
-        runtime.block_on(same_as_one_fold(&new_place(), &commands, cuts, stock));
+        runtime.block_on(async {
+            same_as_one_fold(&new_place().await, &commands, cuts, stock).await;
+        });
         Ok(())
     });
     ran.unwrap();

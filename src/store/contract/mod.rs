@@ -29,9 +29,12 @@ pub trait Place {
 }
 
 /// Declares a test for each function of the suite, on a new place of the given kind.
+///
+/// `$new_place` is evaluated in each test, where it may wait; `$make` is what makes one for the
+/// test that wants many.
 macro_rules! suite {
-    ($new_place:expr) => {
-        $crate::store::contract::suite!($new_place,
+    ($new_place:expr, $make:expr) => {
+        $crate::store::contract::suite!($new_place;
             a_batch_is_applied_once,
             a_large_batch_is_stored_whole,
             todos_are_there_after_opening_again,
@@ -48,10 +51,10 @@ macro_rules! suite {
 
         #[test]
         fn random_batches_end_as_one_fold_does() {
-            $crate::store::contract::random_batches_end_as_one_fold_does(|| $new_place);
+            $crate::store::contract::random_batches_end_as_one_fold_does($make);
         }
     };
-    ($new_place:expr, $($name:ident,)+) => {
+    ($new_place:expr; $($name:ident,)+) => {
         $(
             #[tokio::test]
             async fn $name() {

@@ -1,26 +1,32 @@
 //! The store of a fleet: PostgreSQL.
+//!
+//! A worker's [`Store`] has one connection, on the worker's own runtime, and knows no truth but
+//! the database's: what it cannot finish it gives up together with the connection, and says what
+//! may have become of it. Nothing is repeated here. A server's [`Reader`] has a pool.
 
-use std::str::FromStr;
+mod address;
+mod apply;
+mod dead_letters;
+mod fault;
+mod forget;
+mod outbox;
+mod reader;
+mod rows;
+mod schema;
+mod session;
+#[cfg(test)]
+mod tests;
 
-use super::{ApplyError, Known, OpenError, StoreError};
-use crate::domain::{Applied, Batch, DeadLetter, Position, Range, Stored, Timestamp, Todo};
+pub use address::{Address, BadAddress, Limits};
+pub use dead_letters::{Buried, DeadLetters};
+pub use reader::Reader;
+pub use schema::{Migrated, migrate};
 
-/// Where the database is and who asks, as in `DATABASE_URL`. Never prints the password.
-#[derive(Clone, Debug)]
-pub struct Address;
-
-/// Why a text is no address. Names what is wrong with it and never holds the password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadAddress(String);
-
-impl FromStr for Address {
-    type Err = BadAddress;
-
-    fn from_str(_: &str) -> Result<Self, BadAddress> {
-        Err(BadAddress("not in this version".to_owned()))
-    }
-}
+use super::{OpenError, StoreError};
+use crate::domain::{Range, Stored};
+use address::Role;
+use fault::{Fault, within};
+use session::{Connection, Session, opening};
 
 /// What a store and a reader are opened with.
 #[derive(Clone, Debug)]
@@ -29,106 +35,95 @@ pub struct Options {
     pub store: super::Options,
     /// Connections of a reader, at most.
     pub pool_size: u32,
+    pub limits: Limits,
 }
 
-/// The versions of the schema before and after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Migrated {
-    pub from: i64,
-    pub to: i64,
+/// A worker's end.
+///
+/// # Cancel safety
+/// A call that is dropped takes the connection with it; a batch may or may not be applied then.
+pub struct Store {
+    options: Options,
+    /// `None` where it was lost: the next call makes it anew. A call that works has it out, so
+    /// that one which does not come to its end leaves none behind.
+    session: Option<Session>,
+    /// What the feed has and the outbox may still hold.
+    published: Vec<Range>,
+    reader: Reader,
 }
-
-/// Brings the schema up to date.
-pub async fn migrate(_: &Address) -> Result<Migrated, OpenError> {
-    unimplemented!()
-}
-
-/// What stands in the list of dead letters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Buried {
-    pub position: Position,
-    pub user: String,
-    pub reason: String,
-    pub appended_at: Timestamp,
-}
-
-/// Reads the dead letters, for operators.
-pub struct DeadLetters;
-
-impl DeadLetters {
-    pub async fn open(_: &Address) -> Result<Self, OpenError> {
-        unimplemented!()
-    }
-
-    /// The next ones behind `after`, in the order of their positions, `limit` at most.
-    pub async fn list(&self, _: Option<Position>, _: u32) -> Result<Vec<Buried>, StoreError> {
-        unimplemented!()
-    }
-
-    pub async fn one(&self, _: Position) -> Result<Option<DeadLetter>, StoreError> {
-        unimplemented!()
-    }
-}
-
-pub struct Store;
 
 impl Store {
-    /// Opens the database for a worker. Its connection lives on the runtime that calls.
-    pub async fn open(_: Options) -> Result<Self, OpenError> {
-        unimplemented!()
-    }
-
-    pub(super) async fn apply(&mut self, _batch: &mut Batch) -> Result<Vec<Applied>, ApplyError> {
-        unimplemented!()
-    }
-
-    pub(super) async fn positions(&mut self) -> Result<Vec<Stored>, StoreError> {
-        unimplemented!()
-    }
-
-    pub(super) async fn unpublished(&mut self, _: &[u16]) -> Result<Vec<Applied>, StoreError> {
-        unimplemented!()
-    }
-
-    pub(super) fn published(&mut self, _ranges: &[Range]) {
-        unimplemented!()
-    }
-
-    pub(super) async fn settle(&mut self) -> Result<(), StoreError> {
-        unimplemented!()
+    /// Opens the database for a worker. Its connection lives on the runtime that calls, which has
+    /// time and I/O enabled.
+    ///
+    /// # Errors
+    /// [`OpenError::Unreachable`] may pass; everything else is for an operator to mend.
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let session = connect(&options).await?;
+        let partitions = options.store.partitions;
+        opening(
+            options.limits,
+            schema::add_positions(session.client(), partitions),
+        )
+        .await?;
+        Ok(Self {
+            reader: Reader::lazy(&options)?,
+            options,
+            session: Some(session),
+            published: Vec::new(),
+        })
     }
 
     #[must_use]
     pub fn reader(&self) -> Reader {
-        unimplemented!()
+        self.reader.clone()
     }
 
-    pub(super) async fn forget(&mut self, _now: Timestamp) -> Result<bool, StoreError> {
-        unimplemented!()
+    pub(super) async fn positions(&mut self) -> Result<Vec<Stored>, StoreError> {
+        let session = self.take_session().await?;
+        let read = positions(&session).await;
+        Ok(self.give_back(session, read).await?)
+    }
+
+    /// The connection, made anew where it was lost or has ended.
+    async fn take_session(&mut self) -> Result<Session, Fault> {
+        match self.session.take() {
+            Some(session) if !session.client().is_closed() => Ok(session),
+            _ => connect(&self.options)
+                .await
+                .map_err(|error| Fault::Lost(error.to_string())),
+        }
+    }
+
+    /// Keeps the connection for the next call if it is still good, out of any transaction.
+    async fn give_back<T>(&mut self, session: Session, done: Result<T, Fault>) -> Result<T, Fault> {
+        let is_good = match &done {
+            Ok(_) => true,
+            Err(fault) if fault.is_connection_alive() => session.exchange("ROLLBACK").await.is_ok(),
+            Err(_) => false,
+        };
+        self.session = is_good.then_some(session);
+        done
     }
 }
 
-#[derive(Clone)]
-pub struct Reader;
+/// Checks the schema each time: it may have been migrated while the connection was lost.
+async fn connect(options: &Options) -> Result<Session, OpenError> {
+    let limits = options.limits;
+    opening(limits, async {
+        let connection = Connection::open(&options.address, Role::Worker, &limits).await?;
+        schema::check(&connection.client, Role::Worker).await?;
+        Session::prepare(connection, limits).await
+    })
+    .await
+}
 
-impl Reader {
-    /// Opens the database for a server. Its connections live on a thread of their own.
-    pub async fn open(_: Options) -> Result<Self, OpenError> {
-        unimplemented!()
-    }
-
-    pub(super) async fn find(&self, _position: Position) -> Result<Known, StoreError> {
-        unimplemented!()
-    }
-
-    pub(super) async fn load(
-        &self,
-        _sink: &mut (dyn FnMut(Todo) + Send),
-    ) -> Result<Vec<u64>, StoreError> {
-        unimplemented!()
-    }
-
-    pub(super) async fn positions(&self) -> Result<Vec<u64>, StoreError> {
-        unimplemented!()
-    }
+async fn positions(session: &Session) -> Result<Vec<Stored>, Fault> {
+    let reading = async {
+        let rows = session.client().query(&session.statements.positions, &[]);
+        let stored: Result<Vec<Stored>, tokio_postgres::Error> =
+            rows.await?.iter().map(rows::stored).collect();
+        Ok(stored?)
+    };
+    within(session.limits.exchange, reading).await
 }

@@ -5,20 +5,9 @@ use rusqlite::{Connection, Transaction};
 
 use super::fault::{Fault, rehearsal, transaction};
 use super::{Store, rows};
-use crate::domain::{
-    Applied, Batch, Changes, Command, DeadLetter, Fold, Needs, Payload, Record, Timestamp,
-};
-use crate::store::{ApplyError, Options};
-
-/// What the records of a batch are judged by.
-struct Judge<'a> {
-    options: &'a Options,
-    /// The earliest append time of the batch. Keys are on record at least as long as promised if
-    /// none is taken for expired before its time.
-    earliest: Timestamp,
-    /// The latest: outcomes and dead letters are kept from here.
-    latest: Timestamp,
-}
+use crate::domain::{Applied, Batch, Changes, Payload, Record};
+use crate::store::ApplyError;
+use crate::store::judge::{Judge, needs, poison};
 
 impl Store {
     pub(in crate::store) fn apply(
@@ -41,25 +30,25 @@ impl Store {
     }
 
     fn transact(&mut self, batch: &Batch) -> Result<Changes, Fault> {
-        let judge = Judge::of(batch, &self.options);
+        let judge = Judge::of(&batch.records, &self.options);
         transaction(&mut self.connection, |open| {
             for range in &batch.ranges {
                 if !rows::move_position(open, *range)? {
                     return Err(Fault::Moved);
                 }
             }
-            Ok(judge.apply(open, &batch.records)?)
+            Ok(apply(&judge, open, &batch.records)?)
         })
     }
 
     /// Finds the commands that the store refuses by applying one by one, each upon those before
     /// it that went well, in a transaction that is rolled back. Returns how many there are.
     fn mark_poison(&mut self, batch: &mut Batch) -> Result<usize, Fault> {
-        let judge = Judge::of(batch, &self.options);
+        let judge = Judge::of(&batch.records, &self.options);
         rehearsal(&mut self.connection, |open| {
             let mut found = 0;
             for record in &mut batch.records {
-                if let Some(poison) = judge.poison(open, record)? {
+                if let Some(poison) = refusal(&judge, open, record)? {
                     record.payload = poison;
                     found += 1;
                 }
@@ -80,72 +69,32 @@ impl Store {
     }
 }
 
-impl<'a> Judge<'a> {
-    fn of(batch: &Batch, options: &'a Options) -> Self {
-        let times = || batch.records.iter().map(|record| record.appended_at);
-        Self {
-            options,
-            earliest: times().min().unwrap_or_default(),
-            latest: times().max().unwrap_or_default(),
-        }
-    }
-
-    fn apply(&self, open: &Connection, records: &[Record]) -> rusqlite::Result<Changes> {
-        let needs = Needs::of(records.iter().filter_map(command));
-        let loaded = rows::read(open, &needs, self.earliest, self.options.key_retention)?;
-        let mut fold = Fold::new(loaded, self.options.gift_stock);
-        for record in records {
-            match &record.payload {
-                Payload::Command(command) => {
-                    fold.apply(record.position, record.appended_at, command);
-                }
-                Payload::Poison {
-                    user,
-                    bytes,
-                    reason,
-                } => fold.bury(DeadLetter {
-                    position: record.position,
-                    user: user.clone(),
-                    reason: reason.clone(),
-                    payload: bytes.clone(),
-                }),
-            }
-        }
-        let changes = fold.finish();
-        rows::write(open, &changes, self.latest)?;
-        Ok(changes)
-    }
-
-    /// What `record` is turned into if the store refuses it; its effects stay in `open` if not.
-    fn poison(
-        &self,
-        open: &mut Transaction<'_>,
-        record: &Record,
-    ) -> Result<Option<Payload>, Fault> {
-        let Some(command) = command(record) else {
-            return Ok(None);
-        };
-        let savepoint = open.savepoint()?;
-        match self.apply(&savepoint, std::slice::from_ref(record)) {
-            Ok(_) => {
-                savepoint.commit()?;
-                Ok(None)
-            }
-            Err(error) => match error.into() {
-                Fault::Refused(reason) => Ok(Some(Payload::Poison {
-                    user: command.user.clone(),
-                    bytes: command.encode(),
-                    reason,
-                })),
-                fault => Err(fault),
-            },
-        }
-    }
+fn apply(judge: &Judge<'_>, open: &Connection, records: &[Record]) -> rusqlite::Result<Changes> {
+    let retention = judge.options.key_retention;
+    let loaded = rows::read(open, &needs(records), judge.earliest, retention)?;
+    let changes = judge.decide(loaded, records);
+    rows::write(open, &changes, judge.latest)?;
+    Ok(changes)
 }
 
-fn command(record: &Record) -> Option<&Command> {
-    match &record.payload {
-        Payload::Command(command) => Some(command),
-        Payload::Poison { .. } => None,
+/// What `record` is turned into if the store refuses it; its effects stay in `open` if not.
+fn refusal(
+    judge: &Judge<'_>,
+    open: &mut Transaction<'_>,
+    record: &Record,
+) -> Result<Option<Payload>, Fault> {
+    if matches!(record.payload, Payload::Poison { .. }) {
+        return Ok(None);
+    }
+    let savepoint = open.savepoint()?;
+    match apply(judge, &savepoint, std::slice::from_ref(record)) {
+        Ok(_) => {
+            savepoint.commit()?;
+            Ok(None)
+        }
+        Err(error) => match error.into() {
+            Fault::Refused(reason) => Ok(poison(record, reason)),
+            fault => Err(fault),
+        },
     }
 }

@@ -2,10 +2,11 @@
 
 use rusqlite::{Connection, params};
 
+use super::Store;
 use super::fault::transaction;
-use super::{Store, rows};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
+use crate::store::judge::before;
 
 /// Rows of a table that one call drops, at most. More than a batch adds by default, so that
 /// forgetting after each batch keeps up; few enough to hold up the next batch by some 10 ms only.
@@ -19,8 +20,8 @@ const KNOWN_FROM: &str = "UPDATE positions SET outcomes_from = ?2 + 1 WHERE part
 
 impl Store {
     pub(in crate::store) fn forget(&mut self, now: Timestamp) -> Result<bool, StoreError> {
-        let keys_before = rows::before(now, self.options.key_retention);
-        let outcomes_before = rows::before(now, self.options.outcome_retention);
+        let keys_before = before(now, self.options.key_retention);
+        let outcomes_before = before(now, self.options.outcome_retention);
         let forgotten = transaction(&mut self.connection, |open| {
             let mut more = forget_keys(open, keys_before)?;
             for partition in partitions(open)? {

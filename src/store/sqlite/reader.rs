@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::fault::Fault;
 use super::rows;
-use crate::domain::{Position, Recorded, Todo};
+use crate::domain::{Position, Todo};
 use crate::store::{Known, StoreError};
 
 const FIND_OUTCOME: &str = include_str!("../../../sql/sqlite/find_outcome.sql");
@@ -79,14 +79,9 @@ fn find(connection: &Connection, position: Position) -> Result<Known> {
 fn known(row: &Row<'_>, position: Position) -> Result<Known> {
     let next = row.get::<_, i64>(0)?.cast_unsigned();
     let known_from = row.get::<_, i64>(1)?.cast_unsigned();
-    Ok(match row.get_ref(3)?.as_str_or_null()? {
-        Some(text) => Known::Exceptional(Recorded {
-            position,
-            user: row.get(2)?,
-            outcome: rows::from_json(text)?,
-        }),
-        None if position.offset >= next => Known::Ahead,
-        None if position.offset < known_from => Known::Forgotten,
-        None => Known::Applied,
-    })
+    let exceptional = match row.get_ref(3)?.as_str_or_null()? {
+        Some(text) => Some((row.get(2)?, rows::from_json(text)?)),
+        None => None,
+    };
+    Ok(Known::at(position, next, known_from, exceptional))
 }

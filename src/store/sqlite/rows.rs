@@ -14,6 +14,7 @@ use crate::domain::{
     Change, Changes, DeadLetter, Hash128, Issued, KeyRecord, Loaded, Needs, NewKey, Outcome, Range,
     Recorded, Timestamp, Todo,
 };
+use crate::store::judge::before;
 
 const TODO_FROM: &str = include_str!("../../../sql/sqlite/todo_from.sql");
 const TODOS: &str = "SELECT id, title, description, completed, user_id, created_at, updated_at
@@ -143,12 +144,6 @@ pub(super) fn write(connection: &Connection, changes: &Changes, now: Timestamp) 
     put_codes(connection, &changes.codes)?;
     put_outcomes(connection, &changes.outcomes, now)?;
     put_dead_letters(connection, &changes.dead, now)
-}
-
-/// The instant `retention` before `now`.
-pub(super) fn before(now: Timestamp, retention: Duration) -> Timestamp {
-    let micros = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
-    now.plus_micros(-micros)
 }
 
 pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T> {

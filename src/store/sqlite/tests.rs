@@ -73,7 +73,7 @@ impl Place for Directory {
     }
 }
 
-suite!(Directory::new());
+suite!(Directory::new(), async || Directory::new());
 
 /// Creates of todos `from..to`, of 1 kB each, at the offsets of the same numbers.
 pub(crate) fn creates(from: u64, to: u64) -> Batch {

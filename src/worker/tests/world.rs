@@ -58,6 +58,7 @@ pub struct State {
     /// Partitions of this consumer and, once it has said so, where it reads them.
     pub assigned: BTreeMap<u16, Option<u64>>,
     pub joined: bool,
+    closed: bool,
     pub events: VecDeque<Event>,
     handed_out: Vec<Range>,
     /// What the next applies come to.
@@ -237,6 +238,9 @@ pub struct Consumer(pub World);
 impl Consumer {
     pub async fn next(&mut self) -> Result<Option<Event>, Strange> {
         loop {
+            if self.0.state().closed {
+                return Ok(None);
+            }
             let found = self.0.state().next_event();
             if found.is_some() {
                 return Ok(found);
@@ -280,6 +284,12 @@ impl Consumer {
         state.joined = false;
         let had: Vec<u16> = std::mem::take(&mut state.assigned).into_keys().collect();
         state.events.push_back(Event::Revoked(had));
+    }
+
+    pub fn close(&mut self) {
+        let mut state = self.0.state();
+        state.asked.push(Asked::Leave);
+        state.closed = true;
     }
 
     pub fn join(&mut self) {

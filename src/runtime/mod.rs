@@ -1,5 +1,7 @@
 //! Threads, signals and the order in which the process ends.
 
+mod work;
+
 use std::io::{self, IsTerminal, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use tracing_subscriber::EnvFilter;
 use crate::clock::Stopwatch;
 use crate::http::{self, Core, Shared, Surface};
 use crate::stage::{At, Stage};
+
+pub use work::until_worked;
 
 /// Serving threads.
 #[derive(Clone, Copy, Debug)]

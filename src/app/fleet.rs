@@ -1,0 +1,381 @@
+//! A server of a fleet, and the tools that work on one: Kafka between, PostgreSQL behind.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{App, OpenError, RECENT_OUTCOMES_MAX};
+use crate::clock::Stopwatch;
+use crate::domain::{Position, Todo};
+use crate::feed::Subscriber;
+use crate::kafka::{Cluster, Durability, SetupError};
+use crate::links::Link;
+use crate::log::Appender;
+use crate::marks::Marks;
+use crate::metrics::{FollowerMetrics, Metrics, SnapshotMetrics};
+use crate::seed::{self, Seeded};
+use crate::snapshot::reload::{self, Follower, LoadError, Seen};
+use crate::snapshot::{Encoder, Published, Snapshot};
+use crate::stage::Stage;
+use crate::store::{self, Reader, postgres};
+use crate::{feed, log, runtime};
+
+/// Bytes of an encoded command, at most: 10,200 characters of title and description, each up to
+/// six bytes of JSON (`\u0001`), a user of 128, and the frame.
+const COMMAND_BYTES_MAX: usize = 96 << 10;
+/// Waits between attempts to reach what is not there yet.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Between two looks at how far a seed is applied.
+const APPLIED_AGAIN: Duration = Duration::from_millis(100);
+/// Time in which some of a seed is applied, or no worker runs.
+const APPLIED_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a fleet is told, in the words of the configuration.
+pub struct Wanted {
+    pub database_url: String,
+    pub pool_size: u32,
+    pub brokers: String,
+    pub todo_topic: String,
+    pub partitions: u16,
+    pub results_topic: String,
+    pub replication: u16,
+    pub min_insync: u16,
+    pub store: store::Options,
+    pub log: log::Options,
+}
+
+/// What the parts of a fleet are opened with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(super) postgres: postgres::Options,
+    pub(super) log: log::kafka::Options,
+    pub(super) feed: feed::kafka::Options,
+}
+
+impl Options {
+    /// # Errors
+    /// [`OpenError::Config`]: an address that is none.
+    pub fn new(wanted: Wanted) -> Result<Self, OpenError> {
+        let cluster = Cluster {
+            brokers: wanted.brokers,
+        };
+        let durability = Durability {
+            replication: wanted.replication,
+            min_insync: wanted.min_insync,
+        };
+        let limits = &wanted.log;
+        // A command that is larger than a batch comes alone.
+        let batch_bytes_max = limits.batch_bytes_max.max(COMMAND_BYTES_MAX);
+        Ok(Self {
+            postgres: postgres::Options {
+                address: address(&wanted.database_url)?,
+                store: wanted.store,
+                pool_size: wanted.pool_size,
+                limits: postgres::Limits::default(),
+            },
+            feed: feed::kafka::Options {
+                cluster: cluster.clone(),
+                topic: wanted.results_topic,
+                durability,
+                record_bytes_max: feed::record_bytes_max(
+                    limits.batch_commands_max,
+                    batch_bytes_max,
+                ),
+            },
+            log: log::kafka::Options {
+                cluster,
+                topic: wanted.todo_topic,
+                partitions: wanted.partitions,
+                durability,
+                record_bytes_max: COMMAND_BYTES_MAX,
+                limits: wanted.log,
+            },
+        })
+    }
+
+    /// Creates and verifies the topics; returns once they are as configured.
+    pub(super) async fn prepare_topics(&self) -> Result<(), OpenError> {
+        let log = || async { Ok(log::kafka::prepare(&self.log).await?) };
+        until_reachable(log).await?;
+        let feed = || async { Ok(feed::kafka::prepare(&self.feed).await?) };
+        until_reachable(feed).await
+    }
+}
+
+pub(super) fn address(url: &str) -> Result<postgres::Address, OpenError> {
+    url.parse()
+        .map_err(|bad: postgres::BadAddress| OpenError::Config {
+            variable: "DATABASE_URL",
+            problem: bad.to_string(),
+        })
+}
+
+/// Why something of a fleet is not there.
+pub(super) enum Missing {
+    /// It may come.
+    Yet(String),
+    ForGood(OpenError),
+}
+
+impl From<SetupError> for Missing {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Config { variable, problem } => {
+                Self::ForGood(OpenError::Config { variable, problem })
+            }
+            SetupError::Unreachable(_) => Self::Yet(error.to_string()),
+        }
+    }
+}
+
+impl From<store::OpenError> for Missing {
+    fn from(error: store::OpenError) -> Self {
+        let variable = match error {
+            store::OpenError::Unreachable(_) => return Self::Yet(error.to_string()),
+            store::OpenError::Partitions { .. } => "KAFKA_PARTITIONS",
+            _ => "DATABASE_URL",
+        };
+        Self::ForGood(OpenError::Config {
+            variable,
+            problem: error.to_string(),
+        })
+    }
+}
+
+impl From<LoadError> for Missing {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Store(error) => Self::Yet(error.to_string()),
+            LoadError::Partitions { .. } => Self::ForGood(OpenError::Config {
+                variable: "KAFKA_PARTITIONS",
+                problem: error.to_string(),
+            }),
+        }
+    }
+}
+
+/// Tries until it is there, with a line in the log for each attempt that failed: never in silence,
+/// and never on something else instead.
+pub(super) async fn until_reachable<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, OpenError>
+where
+    F: Future<Output = Result<T, Missing>>,
+{
+    let mut wait = FIRST_WAIT;
+    loop {
+        match attempt().await {
+            Ok(there) => return Ok(there),
+            Err(Missing::ForGood(error)) => return Err(error),
+            Err(Missing::Yet(reason)) => warn!(reason, again_in = ?wait, "cannot start yet"),
+        }
+        sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// What a server of a fleet begins with.
+struct Begun {
+    reader: Reader,
+    subscriber: Subscriber,
+    snapshot: Snapshot,
+}
+
+async fn begin(options: &Options) -> Result<Begun, OpenError> {
+    options.prepare_topics().await?;
+    let reader = open_reader(options).await?;
+    // The end of the feed first: what is applied while the todos are read comes after it.
+    let mut subscriber = Subscriber::Kafka(feed::kafka::Subscriber::open(&options.feed));
+    subscriber.seek_to_end().await;
+    let partitions = usize::from(options.log.partitions);
+    let load = || async { Ok(reload::load(&reader, partitions).await?) };
+    let snapshot = until_reachable(load).await?;
+    Ok(Begun {
+        reader,
+        subscriber,
+        snapshot,
+    })
+}
+
+async fn open_reader(options: &Options) -> Result<Reader, OpenError> {
+    let open = || async { Ok(postgres::Reader::open(options.postgres.clone()).await?) };
+    until_reachable(open).await.map(Reader::Postgres)
+}
+
+/// Reaches Kafka and PostgreSQL, however long they take to come, loads the todos and starts the
+/// threads behind the HTTP side. No worker need run.
+///
+/// # Errors
+/// What will not get better by waiting; nothing goes on running then.
+pub fn open(options: &Options, serving_threads: usize) -> Result<App, OpenError> {
+    let watch = Stopwatch::start();
+    // The subscriber's client lives on the runtime that made it.
+    let runtime = runtime::single_threaded()?;
+    let begun = runtime.block_on(begin(options))?;
+    let log = open_log(options)?;
+    info!(todos = begun.snapshot.len(), took = ?watch.elapsed(), "loaded");
+
+    let stage = Stage::default();
+    let stop = CancellationToken::new();
+    let metrics = Arc::new(Metrics::new(serving_threads));
+    let marks = Arc::new(Marks::new(begun.snapshot.positions(), RECENT_OUTCOMES_MAX));
+    let published = Published::new(begun.snapshot);
+    let encoder = Encoder::spawn(&published)?;
+    let database = Link::new("postgresql");
+    let follower = Follower {
+        subscriber: begun.subscriber,
+        reader: begun.reader.clone(),
+        published: Arc::clone(&published),
+        marks: Arc::clone(&marks),
+        observe: observer(&metrics, database.clone()),
+        stop: stop.clone(),
+    };
+    let app = App {
+        log,
+        published,
+        marks,
+        reader: begun.reader,
+        metrics,
+        links: vec![database],
+        threads: vec![follow(runtime, follower, stage.clone())?],
+        stage,
+        encoder,
+        stop,
+        _data_dir: None,
+    };
+    app.gauge();
+    Ok(app)
+}
+
+fn open_log(options: &Options) -> Result<Appender, OpenError> {
+    let opened = log::kafka::Appender::open(&options.log);
+    opened.map(Appender::Kafka).map_err(config_error)
+}
+
+pub(super) fn config_error(error: SetupError) -> OpenError {
+    match Missing::from(error) {
+        Missing::ForGood(error) => error,
+        Missing::Yet(problem) => OpenError::Config {
+            variable: "KAFKA_BROKERS",
+            problem,
+        },
+    }
+}
+
+fn observer(metrics: &Metrics, database: Link) -> impl Fn(Seen) + Send + 'static {
+    let snapshots = SnapshotMetrics::register(metrics);
+    let follower = FollowerMetrics::register(metrics);
+    move |seen| match seen {
+        Seen::Renewed(renewed) => {
+            follower.ranges.inc_by(renewed.ranges as u64);
+            let seconds = renewed.took.as_secs_f64();
+            snapshots.publish_seconds.observe(seconds);
+        }
+        Seen::Reloaded(took) => {
+            follower.reloads.inc();
+            follower.reload_seconds.observe(took.as_secs_f64());
+        }
+        Seen::Lag(commands) => follower.lag.set(commands.cast_signed()),
+        Seen::StoreAnswers => database.answers(),
+        Seen::StoreFails(reason) => database.fails(reason),
+    }
+}
+
+fn follow(
+    runtime: Runtime,
+    follower: Follower<impl Fn(Seen) + Send + 'static>,
+    stage: Stage,
+) -> Result<JoinHandle<()>, OpenError> {
+    let thread = runtime::spawn("refresher".to_owned(), stage.clone(), move || {
+        if let Err(halt) = runtime.block_on(reload::run(follower)) {
+            stage.fail(format!("the snapshot cannot follow the feed: {halt}"));
+        }
+    });
+    Ok(thread?)
+}
+
+/// Brings the schema of a fleet's database up to date; returns its version before and after.
+///
+/// # Errors
+/// What will not get better by waiting.
+pub fn migrate(database_url: &str) -> Result<(i64, i64), OpenError> {
+    let address = address(database_url)?;
+    let migrate = || async { Ok(postgres::migrate(&address).await?) };
+    let migrated = runtime::single_threaded()?.block_on(until_reachable(migrate))?;
+    Ok((migrated.from, migrated.to))
+}
+
+/// Why a seed did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Refused(#[from] seed::Refused),
+    #[error("the writes are durable, and no worker has applied any for a minute: start one")]
+    NotApplied,
+}
+
+/// Seeds through the log, and waits until all is applied. No server need run; a worker must.
+///
+/// # Errors
+/// [`SeedError`]; what was created by then stays.
+pub fn seed(options: &Options, todos: u64, progress: impl FnMut(u64)) -> Result<Seeded, SeedError> {
+    let runtime = runtime::single_threaded().map_err(OpenError::from)?;
+    runtime.block_on(async {
+        options.prepare_topics().await?;
+        let reader = open_reader(options).await?;
+        let there = ids(&reader).await?;
+        let log = open_log(options)?;
+        let is_there = |id| there.contains(&id);
+        let (seeded, last) = seed::seed(&log, todos, is_there, progress).await?;
+        log.close();
+        until_applied(&reader, &last).await?;
+        Ok(seeded)
+    })
+}
+
+async fn ids(reader: &Reader) -> Result<HashSet<Uuid>, OpenError> {
+    let load = || async {
+        let mut ids = HashSet::new();
+        let mut note = |todo: Todo| {
+            ids.insert(todo.id);
+        };
+        match reader.load(&mut note).await {
+            Ok(_) => Ok(ids),
+            Err(error) => Err(Missing::Yet(error.to_string())),
+        }
+    };
+    until_reachable(load).await
+}
+
+async fn until_applied(reader: &Reader, last: &[Position]) -> Result<(), SeedError> {
+    let mut seen = Vec::new();
+    let mut still = Stopwatch::start();
+    loop {
+        match reader.positions().await {
+            Ok(positions) => {
+                let next = |one: &Position| positions.get(usize::from(one.partition)).copied();
+                if last.iter().all(|one| next(one) > Some(one.offset)) {
+                    return Ok(());
+                }
+                if positions != seen {
+                    seen = positions;
+                    still = Stopwatch::start();
+                }
+            }
+            Err(error) => warn!(%error, "cannot see yet how far the seed is applied"),
+        }
+        if still.elapsed() >= APPLIED_TIMEOUT {
+            return Err(SeedError::NotApplied);
+        }
+        sleep(APPLIED_AGAIN).await;
+    }
+}

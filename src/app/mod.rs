@@ -1,0 +1,115 @@
+//! Composition: the only place that names back ends.
+//!
+//! `alone` and `fleet` put a server together, which is an [`App`] either way; [`worker`] is the
+//! worker of a fleet.
+
+mod alone;
+mod data_dir;
+pub mod dead_letters;
+pub mod fleet;
+pub mod worker;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio_util::sync::CancellationToken;
+
+pub use alone::{Options, open};
+pub use data_dir::{DataDir, control_socket, kept_secret};
+
+use crate::links::Link;
+use crate::log::Appender;
+use crate::marks::Marks;
+use crate::metrics::Metrics;
+use crate::seed::Seeder;
+use crate::snapshot::reload::LoadError;
+use crate::snapshot::{Encoder, Published};
+use crate::stage::Stage;
+use crate::store::{self, Reader};
+
+/// Exceptional outcomes kept in memory: at 5,000 gift codes a second, some ten seconds of them, so
+/// that who waits for one need not ask the store. About 200 bytes each.
+const RECENT_OUTCOMES_MAX: usize = 1 << 16;
+
+/// Why the process could not be put together. The texts are for who starts it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("DATA_DIR: {path}: {error}")]
+    DataDir { path: PathBuf, error: io::Error },
+    #[error("DATA_DIR: {0}: another process has it; stop that one, or set another DATA_DIR")]
+    Taken(PathBuf),
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    #[error("cannot read the todos: {0}")]
+    Load(#[from] LoadError),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
+    /// What a fleet leans on is not as configured. Waiting does not help.
+    #[error("{variable}: {problem}")]
+    Config {
+        variable: &'static str,
+        problem: String,
+    },
+}
+
+/// A server without its HTTP side: log, store, feed, snapshot and their threads.
+pub struct App {
+    pub log: Appender,
+    pub published: Arc<Published>,
+    pub marks: Arc<Marks>,
+    pub reader: Reader,
+    pub metrics: Arc<Metrics>,
+    pub stage: Stage,
+    /// What it leans on; nothing when alone.
+    pub links: Vec<Link>,
+    threads: Vec<JoinHandle<()>>,
+    encoder: Encoder,
+    /// Ends the threads that do not end with the log.
+    stop: CancellationToken,
+    /// Given up last.
+    _data_dir: Option<DataDir>,
+}
+
+impl App {
+    fn gauge(&self) {
+        let log = self.log.clone();
+        self.metrics.gauge(
+            "log_queue_commands",
+            "Commands that wait for the log",
+            move || f64::from(u32::try_from(log.queued().0).unwrap_or(u32::MAX)),
+        );
+        let published = Arc::downgrade(&self.published);
+        self.metrics.gauge(
+            "snapshot_todos",
+            "Todos in the served snapshot",
+            move || {
+                let todos = published
+                    .upgrade()
+                    .map_or(0, |published| published.snapshot().len());
+                f64::from(u32::try_from(todos).unwrap_or(u32::MAX))
+            },
+        );
+    }
+
+    #[must_use]
+    pub fn seeder(&self) -> Seeder {
+        Seeder {
+            log: self.log.clone(),
+            published: Arc::clone(&self.published),
+            marks: Arc::clone(&self.marks),
+        }
+    }
+
+    /// Takes no more writes; those that were taken are applied (alone) or durable (in a fleet).
+    pub fn close(self) {
+        self.log.close();
+        self.stop.cancel();
+        for thread in self.threads {
+            // A thread that panicked has said so.
+            drop(thread.join());
+        }
+        self.encoder.stop();
+    }
+}
