@@ -16,14 +16,15 @@ fn stderr(output: &Output) -> String {
 /// Neither a server nor a worker starts, and both say why.
 #[track_caller]
 fn refused(launch: &Launch, names: &[&str]) {
-    for output in [launch.run(&["serve"]), launch.run_worker()] {
+    let (server, worker) = (launch.run(&["serve"]), launch.run_worker());
+    assert!(server.stdout.is_empty());
+    for output in [server, worker] {
         let stderr = stderr(&output);
         assert_eq!(output.status.code(), Some(USAGE), "{names:?}: {stderr}");
         for name in names {
             assert!(stderr.contains(name), "{name} is not in {stderr}");
         }
         assert!(!stderr.contains("panicked"), "{stderr}");
-        assert!(output.stdout.is_empty());
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::process::Process;
 use super::server::address_in;
-use super::{Client, Exited, Launch};
+use super::{Client, Exited, Launch, PATIENCE, eventually, get};
 
 pub struct Worker {
     process: Process,
@@ -17,9 +17,23 @@ pub struct Worker {
 impl Worker {
     pub(super) fn start(launch: &Launch) -> Result<Self, Exited> {
         let (process, line) = Process::start("worker", launch.worker_command())?;
-        Ok(Self {
+        let mut worker = Self {
             process,
             address: address_in(&line),
+        };
+        // It tells its health from the start on, and is ready once it takes part.
+        let mut client = worker.client();
+        eventually("the worker is ready", PATIENCE, || {
+            let ready = client.try_ask(&get("/ready"));
+            let ready = ready.is_ok_and(|response| response.status == 200);
+            (ready || !worker.runs()).then_some(())
+        });
+        if worker.runs() {
+            return Ok(worker);
+        }
+        Err(Exited {
+            status: worker.wait(PATIENCE),
+            stderr: worker.stderr(),
         })
     }
 
