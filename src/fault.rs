@@ -17,7 +17,7 @@ pub enum Point {
     Started,
     /// A batch is there and nothing is done with it.
     BeforeApply,
-    /// The statements of a transaction are answered, `COMMIT` is not sent.
+    /// A transaction is open, and what it writes is not sent.
     BeforeCommit,
     /// `COMMIT` is answered, and nobody has been told.
     Committed,

@@ -37,6 +37,9 @@ pub mod marks;
 pub mod metrics;
 pub mod runtime;
 pub mod seed;
+#[cfg(test)]
+#[path = "../tests/services.rs"]
+mod services;
 pub mod snapshot;
 pub mod stage;
 pub mod store;

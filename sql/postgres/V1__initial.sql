@@ -88,8 +88,8 @@ CREATE TABLE dead_letters (
 );
 
 -- Records on their way into the feed of applied ranges: written with what they tell of, deleted
--- once the feed has them. They live for moments, so compressing them is not worth the time, and
--- what they leave behind is vacuumed often.
+-- once the feed has them. They are compressed already, so that is not tried again, and since they
+-- live for moments, what they leave behind is vacuumed often.
 CREATE TABLE outbox (
     partition integer NOT NULL,
     log_from bigint NOT NULL,

@@ -39,8 +39,11 @@ impl Subscriber {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
-    use crate::feed::contract::{applied, suite};
+    use crate::feed::contract::{applied, suite, taken};
 
     fn open(options: &Options) -> (crate::feed::Publisher, crate::feed::Subscriber) {
         let (publisher, subscriber) = super::open(options);
@@ -50,7 +53,41 @@ mod tests {
         )
     }
 
-    suite!(open);
+    suite!(open(&Options::default()));
+
+    #[tokio::test]
+    async fn all_that_waits_is_taken_at_once() {
+        let (mut publisher, mut subscriber) = open(&Options::default());
+        for from in 0..3 {
+            publisher.publish(vec![applied(from)]).await.unwrap();
+        }
+        assert_eq!(taken(&mut subscriber).await, [0, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_full_feed_holds_up_the_publisher() {
+        let (mut publisher, mut subscriber) = open(&Options {
+            transactions_max: 2,
+        });
+        for from in 0..2 {
+            publisher.publish(vec![applied(from)]).await.unwrap();
+        }
+        let mut third = pin!(publisher.publish(vec![applied(2)]));
+        let context = &mut Context::from_waker(Waker::noop());
+        assert!(third.as_mut().poll(context).is_pending());
+        assert_eq!(taken(&mut subscriber).await, [0, 1]);
+        assert_eq!(third.as_mut().poll(context), Poll::Ready(Ok(())));
+        assert_eq!(taken(&mut subscriber).await, [2]);
+    }
+
+    #[tokio::test]
+    async fn the_subscriber_ends_after_the_publisher() {
+        let (mut publisher, mut subscriber) = open(&Options::default());
+        publisher.publish(vec![applied(0)]).await.unwrap();
+        drop(publisher);
+        assert_eq!(taken(&mut subscriber).await, [0]);
+        assert_eq!(subscriber.next().await, Err(End::Closed));
+    }
 
     #[tokio::test]
     async fn without_a_subscriber_the_publisher_is_told() {

@@ -104,7 +104,8 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, "kafka: {reason}");
+        // Whoever polls is told as well, and says what it means there.
+        tracing::debug!(%error, "kafka: {reason}");
     }
 }
 

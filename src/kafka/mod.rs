@@ -49,3 +49,6 @@ impl SetupError {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -99,7 +99,7 @@ struct Place {
 /// Travels through the client beside the record.
 struct Ticket {
     told: oneshot::Sender<Result<u64, Failure>>,
-    _place: Place,
+    place: Place,
 }
 
 /// Of a record on its way. Dropped, it does not take the record back.
@@ -157,10 +157,7 @@ impl Producer {
             return refused("the queue is full");
         };
         let (told, delivery) = oneshot::channel();
-        let ticket = Box::new(Ticket {
-            told,
-            _place: place,
-        });
+        let ticket = Box::new(Ticket { told, place });
         let record: BaseRecord<'_, (), [u8], _> = BaseRecord::with_opaque_to(&self.topic, ticket)
             .partition(i32::from(partition))
             .payload(bytes);
@@ -338,8 +335,11 @@ impl ProducerContext for Reports {
                 Err(failure(error))
             }
         };
+        let Ticket { told: asker, place } = *ticket;
+        // First the room, then the news: who hears of it may send the next.
+        drop(place);
         // Whoever asked may have left.
-        drop(ticket.told.send(told));
+        drop(asker.send(told));
     }
 }
 
@@ -372,3 +372,6 @@ fn is_connected(statistics: &[u8]) -> bool {
         brokers.any(|broker| broker.state == "UP")
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,13 +139,11 @@ async fn create(admin: &AdminClient<Quiet>, topic: &Topic<'_>) -> Result<(), Set
         new = new.set(name, value);
     }
     let created = admin.create_topics([&new], &options()).await;
-    match created.map_err(|error| unreachable(&error))?.pop() {
-        Some(Err((_, code))) => not_created(topic, code),
-        _ => {
-            tracing::info!(topic = topic.name, "kafka: the topic is created");
-            Ok(())
-        }
+    if let Some(Err((_, code))) = created.map_err(|error| unreachable(&error))?.pop() {
+        return not_created(topic, code);
     }
+    tracing::info!(topic = topic.name, "kafka: the topic is created");
+    Ok(())
 }
 
 /// What it means that a topic was not created.
@@ -199,7 +197,12 @@ async fn verify_settings(admin: &AdminClient<Quiet>, topic: &Topic<'_>) -> Resul
     let asked = [&ResourceSpecifier::Topic(name)];
     let described = admin.describe_configs(asked, &options()).await;
     let found = match described.map_err(|error| unreachable(&error))?.pop() {
-        Some(Ok(found)) => found,
+        // Of a topic that a broker does not know yet it says nothing, and no error either.
+        Some(Ok(found)) if !found.entries.is_empty() => found,
+        Some(Ok(_)) | None => {
+            let problem = format!("the topic {name} is not known everywhere yet");
+            return Err(SetupError::Unreachable(problem));
+        }
         Some(Err(
             code @ (RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed),
@@ -213,7 +216,6 @@ async fn verify_settings(admin: &AdminClient<Quiet>, topic: &Topic<'_>) -> Resul
             let problem = format!("the topic {name} cannot be described: {code}");
             return Err(SetupError::Unreachable(problem));
         }
-        None => return Err(SetupError::Unreachable(format!("no word of {name}"))),
     };
     let values = found.entries.iter();
     let values: HashMap<&str, &str> = values
@@ -296,3 +298,6 @@ fn verify_partitions(topic: &Topic<'_>, metadata: &Metadata) -> Result<(), Setup
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

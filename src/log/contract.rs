@@ -43,8 +43,11 @@ pub fn delete(id: u128) -> Command {
     }
 }
 
-/// Appends all commands at once; who is acknowledged closes the log when it is the last.
-fn append_all(appender: Appender, commands: Vec<Command>) -> impl Future<Output = Vec<Position>> {
+/// Appends all commands at once.
+pub fn append_all(
+    appender: Appender,
+    commands: Vec<Command>,
+) -> impl Future<Output = Vec<Position>> {
     let one = move |command| {
         let appender = appender.clone();
         tokio::spawn(async move { appender.append(command).await })
@@ -59,23 +62,41 @@ fn append_all(appender: Appender, commands: Vec<Command>) -> impl Future<Output 
     }
 }
 
-/// Takes batches and acknowledges them until the log ends.
-async fn drain(mut consumer: Consumer) -> Vec<Batch> {
-    let mut batches = Vec::new();
-    while let Some(event) = consumer.next().await.unwrap() {
-        if let Event::Batch(batch) = event {
-            batches.push(batch);
-            consumer.acknowledge().await;
+/// Takes batches and acknowledges them until it has so many commands. A log that is given out by
+/// partition begins at its beginning.
+pub async fn drain(mut consumer: Consumer, commands: usize) -> Vec<Batch> {
+    let (mut batches, mut taken) = (Vec::new(), 0);
+    while taken < commands {
+        match consumer.next().await.unwrap() {
+            Some(Event::Batch(batch)) => {
+                assert!(consumer.owns_batch());
+                taken += batch.records.len();
+                batches.push(batch);
+                consumer.acknowledge().await;
+            }
+            Some(Event::Assigned(partitions)) => {
+                let from: Vec<Stored> = partitions.into_iter().map(beginning).collect();
+                consumer.start(&from).await.unwrap();
+            }
+            other => panic!("neither a batch nor an assignment: {other:?}"),
         }
     }
     batches
+}
+
+pub fn beginning(partition: u16) -> Stored {
+    Stored {
+        partition,
+        next_offset: 0,
+        last: None,
+    }
 }
 
 pub async fn what_was_appended_comes_out_at_the_position_acknowledged(
     (appender, consumer): (Appender, Consumer),
 ) {
     let commands: Vec<Command> = (0..100).map(delete).collect();
-    let drained = tokio::spawn(drain(consumer));
+    let drained = tokio::spawn(drain(consumer, commands.len()));
     let positions = append_all(appender, commands.clone()).await;
     let mut records = HashMap::new();
     for record in drained
@@ -95,7 +116,7 @@ pub async fn what_was_appended_comes_out_at_the_position_acknowledged(
 pub async fn commands_of_a_todo_come_out_in_the_order_of_acknowledgement(
     (appender, consumer): (Appender, Consumer),
 ) {
-    let drained = tokio::spawn(drain(consumer));
+    let drained = tokio::spawn(drain(consumer, 20));
     let mut last = None;
     for _ in 0..20 {
         let position = appender.append(delete(1)).await.unwrap();
@@ -104,7 +125,6 @@ pub async fn commands_of_a_todo_come_out_in_the_order_of_acknowledgement(
         assert!(last < Some(position));
         last = Some(position);
     }
-    drop(appender);
     let batches = drained.await.unwrap();
     let records = || batches.iter().flat_map(|batch| &batch.records);
     assert!(records().is_sorted_by(|one, next| one.position < next.position));
@@ -112,7 +132,7 @@ pub async fn commands_of_a_todo_come_out_in_the_order_of_acknowledgement(
 }
 
 pub async fn a_batch_is_whole_and_keeps_its_limits((appender, consumer): (Appender, Consumer)) {
-    let drained = tokio::spawn(drain(consumer));
+    let drained = tokio::spawn(drain(consumer, 50));
     append_all(appender, (0..50).map(delete).collect()).await;
     let mut next = HashMap::<u16, u64>::new();
     for batch in drained.await.unwrap() {

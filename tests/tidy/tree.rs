@@ -290,6 +290,11 @@ fn end_of_item(code: &str, at: usize) -> usize {
     });
     let semicolon = code[from..].find(';').map(|at| from + at);
     let brace = code[from..].find('{').map(|at| from + at);
+    // A variant of an enum, or an arm of a `match`.
+    let first = [semicolon, brace].into_iter().flatten().min();
+    if let Some(comma) = end_of_part(code, from).filter(|end| first.is_none_or(|at| *end < at)) {
+        return comma;
+    }
     match (semicolon, brace) {
         (Some(semicolon), brace) if is_import || brace.is_none_or(|brace| semicolon < brace) => {
             semicolon + 1
@@ -297,6 +302,20 @@ fn end_of_item(code: &str, at: usize) -> usize {
         (_, Some(brace)) => end_of_braces(code, brace),
         _ => code.len(),
     }
+}
+
+/// The offset after the first comma at or after `from` that stands in no parentheses.
+fn end_of_part(code: &str, from: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, byte) in code.bytes().enumerate().skip(from) {
+        match byte {
+            b'(' | b'[' => depth += 1,
+            b')' | b']' => depth = depth.checked_sub(1)?,
+            b',' if depth == 0 => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The modules in files of their own that `code` has for tests only, as paths without `.rs`.
@@ -325,13 +344,14 @@ fn comments_literals_and_tests_are_not_the_program() {
         #[cfg(test)]
         use std::{fs, io};
         fn also_shown() {}
+        enum End { Real, #[cfg(test)] Fake(hidden::Type), Other }
     "#;
     let source = Source::new("src/a.rs".into(), text.into(), false);
     let program = source.program();
-    for hidden in ["unwrap", "quoted", "hidden", "std"] {
+    for hidden in ["unwrap", "quoted", "hidden", "std", "Fake"] {
         assert!(!program.contains(hidden), "{hidden} in {program}");
     }
-    for shown in ["fn shown<'a>", "const NAME", "fn also_shown() {}"] {
+    for shown in ["fn shown<'a>", "const NAME", "fn also_shown() {}", "Other }"] {
         assert!(program.contains(shown), "{shown} not in {program}");
     }
     assert_eq!(source.literals.len(), 2);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Options, PARTITION};
 use crate::domain::Applied;
 use crate::feed::PublishError;
-use crate::kafka::{Delivery, Limits, Producer, SetupError};
+use crate::kafka::{Delivery, Failure, Limits, Producer, SetupError};
 
 /// Records that are under way at once; a sweep of the outbox may have more.
 const RECORDS_UNDER_WAY_MAX: usize = 1_024;
@@ -56,7 +56,8 @@ impl Publisher {
                 arrived(delivery).await?;
             }
             let sent = self.producer.send(PARTITION, &record);
-            under_way.push_back((sent.map_err(again)?, record.len()));
+            let sent = sent.map_err(|failure| again(&failure))?;
+            under_way.push_back((sent, record.len()));
             bytes_under_way += record.len();
         }
         for (delivery, _) in under_way {
@@ -67,9 +68,10 @@ impl Publisher {
 }
 
 async fn arrived(delivery: Delivery) -> Result<(), PublishError> {
-    delivery.done().await.map(drop).map_err(again)
+    let done = delivery.done().await;
+    done.map(drop).map_err(|failure| again(&failure))
 }
 
-fn again(failure: impl ToString) -> PublishError {
+fn again(failure: &Failure) -> PublishError {
     PublishError::Again(failure.to_string())
 }

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::domain::{Batch, Hash128, LastRecord, Position, Range, Record};
 use crate::log::Options as Limits;
 
-/// Batches that are fetched ahead: one that waits while another is applied.
-const BATCHES_AHEAD: usize = 2;
+/// Batches that are fetched ahead. Fetching is paused when they are there, which voids what the
+/// client had fetched itself, and goes on when less than one is left: so that is rare.
+const BATCHES_AHEAD: usize = 4;
 
 /// Which assignment of a partition something belongs to: the same partition, taken away and given
 /// back, has another one.
@@ -205,3 +206,13 @@ impl Buffer {
         self.bytes = self.waiting.iter().map(|fetched| fetched.bytes).sum();
     }
 }
+
+#[cfg(test)]
+impl Buffer {
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

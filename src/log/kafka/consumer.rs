@@ -299,6 +299,17 @@ impl Consumer {
     }
 }
 
+#[cfg(test)]
+impl Consumer {
+    pub(super) fn is_full(&self) -> bool {
+        self.shared.lock().buffer.is_full()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.shared.lock().buffer.waiting()
+    }
+}
+
 impl Drop for Consumer {
     fn drop(&mut self) {
         self.close();

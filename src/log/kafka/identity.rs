@@ -97,13 +97,16 @@ fn compare(
     topic: &str,
     mut expected: BTreeMap<u16, LastRecord>,
 ) -> Result<(), Doubt> {
-    let mut list = TopicPartitionList::with_capacity(expected.len());
+    let mut places = TopicPartitionList::with_capacity(expected.len());
     for (partition, last) in &expected {
         let offset = Offset::Offset(i64::try_from(last.position.offset).unwrap_or(i64::MAX));
-        list.add_partition_offset(topic, i32::from(*partition), offset)
+        places
+            .add_partition_offset(topic, i32::from(*partition), offset)
             .map_err(|error| unreachable(&error))?;
     }
-    client.assign(&list).map_err(|error| unreachable(&error))?;
+    client
+        .assign(&places)
+        .map_err(|error| unreachable(&error))?;
     let watch = Stopwatch::start();
     while !expected.is_empty() {
         if watch.elapsed() > FETCH_TIMEOUT {

@@ -54,3 +54,6 @@ pub async fn prepare(options: &Options) -> Result<(), SetupError> {
     };
     options.cluster.prepare(&topic).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Deserialize;
@@ -27,7 +28,8 @@ use crate::log::Strange;
 const POLL: Duration = Duration::from_millis(20);
 /// A worker that is not heard of for so long has lost its partitions to others.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
-const HEARTBEAT: Duration = Duration::from_millis(1_500);
+/// How often this member is heard of, and hears that partitions are given out anew.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long the group waits for members to come back when partitions are given out anew.
 const REBALANCE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often offsets are committed, which only tools look at.
@@ -281,7 +283,7 @@ impl ConsumerContext for Membership {
     ) {
         let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             let elements = list.elements();
-            let partitions = elements.iter().map(|one| one.partition());
+            let partitions = elements.iter().map(TopicPartitionListElem::partition);
             self.0.assigned(
                 partitions
                     .filter_map(|one| u16::try_from(one).ok())

@@ -23,15 +23,17 @@ fn history() -> impl Strategy<Value = (Vec<Command>, Vec<usize>, u64)> {
     })
 }
 
-pub fn random_batches_end_as_one_fold_does<P: Place>(new_place: impl AsyncFn() -> P) {
+pub fn random_batches_end_as_one_fold_does<P: Place>(place: impl Future<Output = P>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
+    let place = runtime.block_on(place);
     let mut runner = prop::test_runner::TestRunner::new(ProptestConfig::with_cases(64));
     let ran = runner.run(&history(), |(commands, cuts, stock)| {
         runtime.block_on(async {
-            same_as_one_fold(&new_place().await, &commands, cuts, stock).await;
+            place.clear().await;
+            same_as_one_fold(&place, &commands, cuts, stock).await;
         });
         Ok(())
     });
@@ -52,6 +54,9 @@ async fn same_as_one_fold(place: &impl Place, commands: &[Command], cuts: Vec<us
     let mut store = place.open(options).await;
     let (mut rest, mut from, mut fed) = (commands, 0, HashMap::new());
     for cut in cuts {
+        if rest.is_empty() {
+            break;
+        }
         let (now, later) = rest.split_at(cut.min(rest.len()));
         let applied = store.apply(&mut batch(from, now)).await.unwrap();
         follow(&mut fed, applied);

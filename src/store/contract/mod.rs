@@ -25,15 +25,15 @@ pub trait Place {
     /// Opens the store, again too, as after a restart.
     fn open(&self, options: Options) -> impl Future<Output = Store>;
 
+    /// Makes it empty again; nothing is open.
+    fn clear(&self) -> impl Future<Output = ()>;
+
     fn dead_letters(&self) -> impl Future<Output = Vec<DeadLetter>>;
 }
 
 /// Declares a test for each function of the suite, on a new place of the given kind.
-///
-/// `$new_place` is evaluated in each test, where it may wait; `$make` is what makes one for the
-/// test that wants many.
 macro_rules! suite {
-    ($new_place:expr, $make:expr) => {
+    ($new_place:expr) => {
         $crate::store::contract::suite!($new_place;
             a_batch_is_applied_once,
             a_large_batch_is_stored_whole,
@@ -51,7 +51,7 @@ macro_rules! suite {
 
         #[test]
         fn random_batches_end_as_one_fold_does() {
-            $crate::store::contract::random_batches_end_as_one_fold_does($make);
+            $crate::store::contract::random_batches_end_as_one_fold_does(async { $new_place });
         }
     };
     ($new_place:expr; $($name:ident,)+) => {

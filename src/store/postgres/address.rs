@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 /// How long anything may take, so that a server that hangs is an error and never a hang.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ pub struct BadAddress(String);
 
 /// Parameters that are named when their value cannot work. Nothing else of the text is shown: a
 /// password with a stray `?` or `@` in it would be.
-const PARAMETERS: [&str; 8] = [
+const PARAMETERS: [&str; 12] = [
     "channel_binding",
     "connect_timeout",
     "hostaddr",
@@ -65,6 +65,10 @@ const PARAMETERS: [&str; 8] = [
     "keepalives_idle",
     "load_balance_hosts",
     "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
     "target_session_attrs",
 ];
 
@@ -79,14 +83,12 @@ impl FromStr for Address {
         if !(text.starts_with("postgres://") || text.starts_with("postgresql://")) {
             return Err(bad("does not begin with postgres://"));
         }
-        let parameters = text.split_once('?').map_or("", |(_, after)| after);
-        for parameter in parameters.split('&') {
-            if let Some(mode) = parameter.strip_prefix("sslmode=") {
-                check_ssl_mode(mode)?;
-            }
-        }
         let mut config: Config = text.parse().map_err(|error| describe(&error))?;
-        if config.get_hosts().is_empty() {
+        if config.get_ssl_mode() == SslMode::Require {
+            return Err(encrypted("sslmode"));
+        }
+        let is_host = |host: &Host| !matches!(host, Host::Tcp(name) if name.is_empty());
+        if !config.get_hosts().iter().any(is_host) {
             return Err(bad("names no host"));
         }
         if config.get_user().is_none() {
@@ -105,15 +107,11 @@ fn bad(text: &str) -> BadAddress {
 }
 
 /// What asks for TLS is refused rather than connected without.
-fn check_ssl_mode(mode: &str) -> Result<(), BadAddress> {
-    const ENCRYPTED: [&str; 3] = ["require", "verify-ca", "verify-full"];
-    if ENCRYPTED.contains(&mode) {
-        return Err(BadAddress(format!(
-            "sslmode={mode}: this version connects without TLS only; use sslmode=disable, and a \
-             private network or a local TLS proxy"
-        )));
-    }
-    Ok(())
+fn encrypted(parameter: &str) -> BadAddress {
+    BadAddress(format!(
+        "{parameter}: this version connects without TLS only; use sslmode=disable, and a private \
+         network or a local TLS proxy"
+    ))
 }
 
 fn describe(error: &tokio_postgres::Error) -> BadAddress {
@@ -122,6 +120,7 @@ fn describe(error: &tokio_postgres::Error) -> BadAddress {
         .iter()
         .find(|name| text.contains(&format!("`{name}`")));
     match named {
+        Some(name) if name.starts_with("ssl") => encrypted(name),
         Some(name) => bad(&format!("has a bad value for {name}")),
         None => bad("is not a URL of PostgreSQL"),
     }

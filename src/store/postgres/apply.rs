@@ -2,15 +2,19 @@
 //! transaction of two exchanges with the server. The first begins it, moves the positions and
 //! reads; the second writes and commits.
 
+use std::pin::Pin;
+
 use futures_util::TryFutureExt;
 use futures_util::future::{try_join, try_join3, try_join4};
 use tokio::time::timeout;
+use tokio_postgres::Error;
 
 use super::Store;
 use super::fault::{Fault, no_answer, within};
 use super::rows::{self, Writes};
 use super::session::Session;
 use crate::domain::{Applied, Batch, Range, Record, Timestamp};
+use crate::fault::{Point, reach};
 use crate::store::judge::{Judge, before, needs, poison};
 use crate::store::{ApplyError, Options};
 
@@ -90,16 +94,19 @@ async fn transact(
     if session.client().is_closed() {
         return Err(Fault::Lost("the connection is closed".to_owned()));
     }
+    reach(Point::BeforeCommit);
     let writing = async {
         let early = |error| Fault::before_commit(&error);
-        let write = rows::write(session, &writes, judge.latest).map_err(early);
+        let write = write(session, &writes, judge.latest).map_err(early);
         let sweep = rows::delete_outbox(session, published).map_err(early);
         let hand_on = rows::put_outbox(session, &writes.applied).map_err(early);
         let commit = session.client().batch_execute("COMMIT");
         let commit = commit.map_err(|error| Fault::at_commit(&error));
         try_join4(write, sweep, hand_on, commit).await
     };
-    match timeout(limit, writing).await {
+    let written = timeout(limit, writing).await;
+    reach(Point::Committed);
+    match written {
         Ok(written) => written.map(|_| writes.applied),
         Err(_) => Err(Fault::Unknown(no_answer(limit))),
     }
@@ -115,7 +122,8 @@ async fn rehearse(session: &Session, options: &Options, batch: &mut Batch) -> Re
     let judge = Judge::of(&batch.records, options);
     session.exchange("BEGIN").await?;
     let mut found = 0;
-    let mut to_try = vec![0..batch.records.len()];
+    let whole = 0..batch.records.len();
+    let mut to_try = vec![whole];
     while let Some(part) = to_try.pop() {
         let records = &batch.records[part.clone()];
         let Some(reason) = refusal(session, &judge, &batch.ranges, records).await? else {
@@ -146,7 +154,7 @@ async fn refusal(
         let read = rows::read(session, &needs, oldest_key(judge));
         let ((), loaded) = try_join(savepoint, read).await?;
         let writes = Writes::of(ranges, judge.decide(loaded, records));
-        let write = rows::write(session, &writes, judge.latest);
+        let write = write(session, &writes, judge.latest);
         let release = session.client().batch_execute("RELEASE part");
         try_join(write, release).await?;
         Ok(())
@@ -159,6 +167,15 @@ async fn refusal(
         }
         Err(fault) => Err(fault),
     }
+}
+
+/// Boxed: it holds the columns of every table, and would make the futures around it large.
+fn write<'a>(
+    session: &'a Session,
+    writes: &'a Writes,
+    at: Timestamp,
+) -> Pin<Box<impl Future<Output = Result<(), Error>>>> {
+    Box::pin(rows::write(session, writes, at))
 }
 
 fn oldest_key(judge: &Judge<'_>) -> Timestamp {

@@ -43,10 +43,11 @@ pub struct Options {
 /// # Cancel safety
 /// A call that is dropped takes the connection with it; a batch may or may not be applied then.
 pub struct Store {
-    options: Options,
+    // Boxed like the session: the store is one of two variants, and the other is small.
+    options: Box<Options>,
     /// `None` where it was lost: the next call makes it anew. A call that works has it out, so
     /// that one which does not come to its end leaves none behind.
-    session: Option<Session>,
+    session: Option<Box<Session>>,
     /// What the feed has and the outbox may still hold.
     published: Vec<Range>,
     reader: Reader,
@@ -68,7 +69,7 @@ impl Store {
         .await?;
         Ok(Self {
             reader: Reader::lazy(&options)?,
-            options,
+            options: Box::new(options),
             session: Some(session),
             published: Vec::new(),
         })
@@ -86,7 +87,7 @@ impl Store {
     }
 
     /// The connection, made anew where it was lost or has ended.
-    async fn take_session(&mut self) -> Result<Session, Fault> {
+    async fn take_session(&mut self) -> Result<Box<Session>, Fault> {
         match self.session.take() {
             Some(session) if !session.client().is_closed() => Ok(session),
             _ => connect(&self.options)
@@ -96,7 +97,11 @@ impl Store {
     }
 
     /// Keeps the connection for the next call if it is still good, out of any transaction.
-    async fn give_back<T>(&mut self, session: Session, done: Result<T, Fault>) -> Result<T, Fault> {
+    async fn give_back<T>(
+        &mut self,
+        session: Box<Session>,
+        done: Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let is_good = match &done {
             Ok(_) => true,
             Err(fault) if fault.is_connection_alive() => session.exchange("ROLLBACK").await.is_ok(),
@@ -108,12 +113,12 @@ impl Store {
 }
 
 /// Checks the schema each time: it may have been migrated while the connection was lost.
-async fn connect(options: &Options) -> Result<Session, OpenError> {
+async fn connect(options: &Options) -> Result<Box<Session>, OpenError> {
     let limits = options.limits;
     opening(limits, async {
         let connection = Connection::open(&options.address, Role::Worker, &limits).await?;
         schema::check(&connection.client, Role::Worker).await?;
-        Session::prepare(connection, limits).await
+        Session::prepare(connection, limits).await.map(Box::new)
     })
     .await
 }

@@ -12,6 +12,7 @@ use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use super::fault::Fault;
+use super::outbox;
 use super::session::Session;
 use crate::domain::{
     Applied, Batch, Change, Changes, DeadLetter, Hash128, Issued, KeyRecord, LastRecord, Loaded,
@@ -327,7 +328,7 @@ pub(super) async fn put_outbox(session: &Session, applied: &[Applied]) -> Result
     let partitions: Vec<i32> = ranges().map(|range| range.partition.into()).collect();
     let from: Vec<i64> = ranges().map(|range| signed(range.from)).collect();
     let to: Vec<i64> = ranges().map(|range| signed(range.to)).collect();
-    let payloads: Vec<Vec<u8>> = applied.iter().map(Applied::encode).collect();
+    let payloads: Vec<Vec<u8>> = applied.iter().map(outbox::pack).collect();
     let statement = &session.statements.put_outbox;
     session
         .execute(statement, &[&partitions, &from, &to, &payloads])

@@ -50,6 +50,12 @@ impl Place for Directory {
         Store::Sqlite(sqlite::Store::open(&self.file(), options).unwrap())
     }
 
+    async fn clear(&self) {
+        for file in std::fs::read_dir(self.0.path()).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+
     async fn dead_letters(&self) -> Vec<DeadLetter> {
         let connection = self.shell();
         let mut all = connection
@@ -73,7 +79,7 @@ impl Place for Directory {
     }
 }
 
-suite!(Directory::new(), async || Directory::new());
+suite!(Directory::new());
 
 /// Creates of todos `from..to`, of 1 kB each, at the offsets of the same numbers.
 pub(crate) fn creates(from: u64, to: u64) -> Batch {

@@ -15,7 +15,7 @@ use crate::domain::{
 use crate::store::contract::suite;
 use uuid::Uuid;
 
-suite!(Database::new().await, Database::new);
+suite!(Database::new().await);
 
 fn at(partition: u16, offset: u64) -> Position {
     Position { partition, offset }

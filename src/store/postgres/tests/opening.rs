@@ -167,20 +167,15 @@ fn an_address_that_cannot_work_says_why_and_not_the_password() {
         ("host=h user=u password=hunter2", "postgres://"),
         ("postgres://u:hunter2@/d", "no host"),
         ("postgres://u:hunter2@h:port/d", "port"),
-        ("postgres://u:hunter2?x@h/d", "not a URL"),
+        ("postgres://u:hunter2?x@h/d?sslmode=require", "sslmode"),
+        ("postgres://u:hunter2@h/d?sslrootcert=system", "sslrootcert"),
         ("postgres://u:hunter2@h/d?hunter2=1", "not a URL"),
         (
             "postgres://u:hunter2@h/d?connect_timeout=x",
             "connect_timeout",
         ),
-        (
-            "postgres://u:hunter2@h/d?sslmode=require",
-            "sslmode=require",
-        ),
-        (
-            "postgres://u:hunter2@h/d?sslmode=verify-full",
-            "sslmode=verify-full",
-        ),
+        ("postgres://u:hunter2@h/d?sslmode=require", "sslmode"),
+        ("postgres://u:hunter2@h/d?sslmode=verify-full", "sslmode"),
     ] {
         let error = text.parse::<Address>().unwrap_err().to_string();
         assert!(error.contains(why), "{text}: {error}");
