@@ -11,7 +11,7 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
     ("clock", &["domain"]),
     ("stage", &[]),
     ("metrics", &[]),
-    ("kafka", &[]),
+    ("kafka", &["clock"]),
     ("log", &["clock", "domain", "kafka"]),
     ("store", &["domain"]),
     ("feed", &["domain", "kafka"]),
