@@ -4,13 +4,15 @@
 export CARGO_TARGET_DIR := target
 MILLPOND := target/release/millpond
 
-CLIPPY := cargo clippy --locked --all-targets -- -D warnings
+# Tests can have processes die between any two steps; what is released cannot.
+TEST := cargo test --locked --features fault-injection
+CLIPPY := cargo clippy --locked --all-targets --features fault-injection -- -D warnings
 HERE = command -v $(1) >/dev/null 2>&1
 SKIPPED = echo "lint: $(1) is not installed: $(2)" >&2
 TO_COME = @echo "make $@: to come; $(1)" >&2; exit 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint lint-rust lint-deps lint-shell fmt doc seed token hooks no-user clean \
+.PHONY: help run build test test-chaos lint lint-rust lint-deps lint-shell fmt doc seed token hooks no-user clean \
 	bench bench-quick flamegraph up down run-fleet
 
 help: ## List the verbs
@@ -22,10 +24,17 @@ run: build ## Build and serve on port 8080; data in ./data, settings from the en
 build: ## Build both binaries, in release mode, into target/release
 	@cargo build --locked --release --bins
 
-# Documentation tests first: what counts, and the lines that sum it up, come last.
-test: ## Run every test (needs bash and curl as well, for the README's first minute)
-	cargo test --locked --doc
-	cargo test --locked --no-fail-fast --tests
+# Documentation tests first: what counts, and the lines that sum it up, come last. The services stay
+# up for the next run; in CI they are stopped and their data is removed.
+test: up ## Run every test, on real services (needs what `make up` needs, and bash and curl)
+	@status=0; set -x; \
+	{ $(TEST) --doc && $(TEST) --no-fail-fast --tests; } || status=$$?; \
+	{ set +x; } 2>/dev/null; \
+	if [ "$$CI" = true ]; then CLEAN=1 docker/stack.sh down >/dev/null 2>&1 || status=1; fi; \
+	exit $$status
+
+test-chaos: up ## Kill and stop everything under load for a while: make test-chaos SECONDS=600
+	MILLPOND_CHAOS_SECONDS=$(or $(SECONDS),300) $(TEST) --test integration fleet::chaos -- --nocapture
 
 lint: lint-rust lint-deps lint-shell ## Check formatting, clippy, dependencies and shell scripts
 
@@ -48,7 +57,7 @@ lint-deps:
 	fi
 
 lint-shell:
-	@if $(call HERE,shellcheck); then set -x; shellcheck .ci/run .githooks/*; \
+	@if $(call HERE,shellcheck); then set -x; shellcheck -x .ci/run .githooks/* docker/*.sh docker/stack/*.sh; \
 	else $(call SKIPPED,shellcheck,shell scripts are not checked); fi
 
 fmt: ## Format the code
@@ -84,11 +93,11 @@ bench-quick: ## The same in short
 flamegraph: ## (to come) Draw where the time goes
 	$(call TO_COME,profiles are made by hand so far)
 
-up: ## (to come) Start a fleet and what it needs in containers
-	$(call TO_COME,this version serves alone: make run)
+up: ## Start PostgreSQL, Redis and Kafka on ports of their own; where they are stands in .stack/env
+	@docker/stack.sh up
 
-down: ## (to come) Stop that fleet
-	$(call TO_COME,this version serves alone)
+down: ## Stop what `make up` started; make down CLEAN=1 removes the data as well
+	@docker/stack.sh down
 
-run-fleet: ## (to come) Start a fleet without containers
-	$(call TO_COME,this version serves alone: make run)
+run-fleet: build up ## Two servers and two workers on this machine, on what `make up` started
+	@docker/run-fleet.sh

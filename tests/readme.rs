@@ -6,6 +6,9 @@
     reason = "all of this crate is tests, and the lint knows only functions marked so"
 )]
 
+#[path = "integration/first_minute.rs"]
+mod first_minute;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -91,51 +94,12 @@ impl Drop for Server {
     }
 }
 
-fn require(tool: &str) {
-    let found = command(tool, Path::new(ROOT)).arg("--version").output();
-    assert!(
-        found.is_ok_and(|output| output.status.success()),
-        "this test needs `{tool}`, which is not installed"
-    );
-}
-
-/// The numbers at the ends of the comments.
-fn announced(script: &str) -> Vec<u16> {
-    let comments = script.lines().filter_map(|line| line.strip_prefix("# "));
-    comments
-        .map(|comment| comment.rsplit_once(": ").unwrap().1.parse().unwrap())
-        .collect()
-}
-
-/// The statuses of the answers that curl has shown.
-fn shown(output: &str) -> Vec<u16> {
-    let heads = output
-        .split("HTTP/1.1 ")
-        .skip(1)
-        .filter_map(|head| head.get(..3));
-    heads.map(|status| status.parse().unwrap()).collect()
-}
-
 #[test]
 fn the_first_minute_runs_as_it_says() {
-    require("bash");
-    require("curl");
     let home = tempfile::tempdir().unwrap();
-    let built = home.path().join("target/release");
-    fs::create_dir_all(&built).unwrap();
-    std::os::unix::fs::symlink(MILLPOND, built.join("millpond")).unwrap();
     let server = Server::start(home.path());
 
-    let script = marked("first-minute").replacen("```sh\n", "", 1);
-    let run = command("bash", home.path())
-        .args(["-euo", "pipefail", "-c", &script])
-        .env("BASE", &server.base)
-        .output()
-        .unwrap();
-    let output = String::from_utf8_lossy(&run.stdout);
-    let errors = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{}\n{output}\n{errors}", run.status);
-    assert_eq!(shown(&output), announced(&script), "{output}");
+    first_minute::runs_as_it_says(home.path(), &server.base, &[]);
 
     let url = format!("{}/todos", server.base);
     let mut answer = ureq::get(&url).call().unwrap();

@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use super::client::{millis, not_made, trace};
 use super::topic::message_bytes_max;
 use super::{Cluster, SetupError};
+use crate::clock::Stopwatch;
 
 /// How long a record may wait for its acknowledgement, repetitions included. Who waits for it
 /// hears within a second more: the client looks at its queues once a second.
@@ -33,6 +34,9 @@ const STATISTICS_EVERY: Duration = Duration::from_millis(500);
 /// Statements in a row without any broker, after which nothing more is taken. One is not enough:
 /// brokers close idle connections, and the next one is made at once.
 const ABSENCES_MAX: u32 = 2;
+/// How long a client lives at least: one that fails at once, for want of a right perhaps, must not
+/// be followed by a thousand others.
+const REPLACE_AFTER: Duration = Duration::from_secs(1);
 /// What a record takes in memory beside its bytes, about.
 const RECORD_OVERHEAD_BYTES: usize = 256;
 
@@ -72,6 +76,7 @@ pub struct Producer {
 
 /// A client, until its first fatal error.
 struct Generation {
+    age: Stopwatch,
     client: ThreadedProducer<Reports>,
     health: Arc<Health>,
 }
@@ -195,10 +200,11 @@ impl Producer {
         fits.then_some(place)
     }
 
-    /// The client to send with: a new one after a fatal error, if it can be made.
+    /// The client to send with: a new one after a fatal error, if it can be made and the last one
+    /// is not quite new. Until then the old one refuses what it is given.
     fn generation(&self) -> Guard<Arc<Generation>> {
         let current = self.current.load();
-        if !current.health.fatal.load(Relaxed) {
+        if !current.is_spent() {
             return current;
         }
         drop(current);
@@ -207,7 +213,7 @@ impl Producer {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let current = self.current.load();
-        if !current.health.fatal.load(Relaxed) {
+        if !current.is_spent() {
             return current;
         }
         match Generation::open(&self.config) {
@@ -215,7 +221,6 @@ impl Producer {
                 tracing::warn!(topic = self.topic, "kafka: the producer is replaced");
                 retire(self.current.swap(Arc::new(next)));
             }
-            // The old one refuses what it is given.
             Err(error) => tracing::error!(%error, "kafka: no new producer can be made"),
         }
         self.current.load()
@@ -274,10 +279,18 @@ fn configure(cluster: &Cluster, limits: Limits) -> ClientConfig {
 }
 
 impl Generation {
+    fn is_spent(&self) -> bool {
+        self.health.fatal.load(Relaxed) && self.age.elapsed() >= REPLACE_AFTER
+    }
+
     fn open(config: &ClientConfig) -> Result<Self, KafkaError> {
         let health = Arc::<Health>::default();
         let client = config.create_with_context(Reports(Arc::clone(&health)))?;
-        Ok(Self { client, health })
+        Ok(Self {
+            age: Stopwatch::start(),
+            client,
+            health,
+        })
     }
 }
 

@@ -8,6 +8,8 @@
 )]
 
 mod harness;
+#[path = "../services.rs"]
+mod services;
 
 mod admin;
 mod bad_input;
@@ -16,7 +18,11 @@ mod contract;
 mod crash;
 mod drain;
 mod failing_disk;
+mod first_minute;
+mod fleet;
 mod gift_scenarios;
 mod model;
 mod seeding;
 mod slow_clients;
+
+use harness::alone::{launch, shared};

@@ -13,7 +13,7 @@ const MAY_NAME: [(&str, &[&str]); 20] = [
     ("links", &[]),
     ("stage", &[]),
     ("metrics", &[]),
-    ("kafka", &[]),
+    ("kafka", &["clock"]),
     ("log", &["clock", "domain", "kafka"]),
     ("store", &["domain", "fault"]),
     ("feed", &["domain", "kafka"]),

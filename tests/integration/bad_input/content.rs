@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::harness::{Client, Request, Response, Server, delete, get, id, put};
+use crate::harness::{Client, Request, Response, delete, get, id, put};
+use crate::shared;
 
 const GOOD: &str = r#"{"title":"t"}"#;
 
@@ -13,7 +14,7 @@ fn send(client: &mut Client, content_type: &str) -> Response {
 
 #[test]
 fn a_body_that_is_not_json_is_415() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("415");
     for content_type in [
         "text/plain",
@@ -41,7 +42,7 @@ fn a_body_that_is_not_json_is_415() {
 
 #[test]
 fn json_is_json_in_any_spelling() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("json types");
     for content_type in [
         "application/json",
@@ -56,7 +57,7 @@ fn json_is_json_in_any_spelling() {
 
 #[test]
 fn a_media_type_that_nobody_can_tell_is_an_answer_all_the_same() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("odd types");
     for content_type in [
         "",
@@ -84,7 +85,7 @@ fn a_media_type_that_nobody_can_tell_is_an_answer_all_the_same() {
 
 #[test]
 fn a_coded_body_is_not_taken_for_plain_json() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("coded bodies");
     let request = Request::of("POST", "/todos")
         .with("Content-Encoding", "gzip")
@@ -96,7 +97,7 @@ fn a_coded_body_is_not_taken_for_plain_json() {
 
 #[test]
 fn a_missing_body_is_400_or_415() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("no body");
     let path = format!("/todos/{}", id(&alice.create("t")));
     for (method, target) in [("POST", "/todos"), ("PUT", path.as_str())] {
@@ -115,7 +116,7 @@ fn a_missing_body_is_400_or_415() {
 
 #[test]
 fn a_body_on_a_deletion_does_no_harm() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("body on delete");
     let path = format!("/todos/{}", id(&alice.create("t")));
     let response = alice.ask(&delete(&path).json(&json!({ "title": "t" })).waiting());
@@ -125,7 +126,7 @@ fn a_body_on_a_deletion_does_no_harm() {
 
 #[test]
 fn a_write_to_what_is_no_id_is_refused() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("no ids");
     for id in [
         "x",

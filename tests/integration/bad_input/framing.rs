@@ -2,6 +2,7 @@
 
 use super::{abuse, refused};
 use crate::harness::{Server, get, id};
+use crate::shared;
 
 const USER: &str = "framing";
 
@@ -21,7 +22,7 @@ fn is_created(server: &Server, title: &str) -> bool {
 
 #[test]
 fn chunks_are_put_together() {
-    let server = Server::shared();
+    let server = shared();
     let body = r#"{"title":"in chunks"}"#;
     let one = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
     let padded = format!("000{:X}\r\n{body}\r\n000\r\n\r\n", body.len());
@@ -45,7 +46,7 @@ fn chunks_are_put_together() {
 
 #[test]
 fn malformed_chunks_are_refused_and_close() {
-    let server = Server::shared();
+    let server = shared();
     for chunks in [
         "zz\r\n{}\r\n0\r\n\r\n",
         "-2\r\n{}\r\n0\r\n\r\n",
@@ -83,7 +84,7 @@ fn malformed_chunks_are_refused_and_close() {
 
 #[test]
 fn a_malformed_length_is_refused() {
-    let server = Server::shared();
+    let server = shared();
     for length in [
         "-1",
         "+2",
@@ -104,7 +105,7 @@ fn a_malformed_length_is_refused() {
 
 #[test]
 fn lengths_that_differ_are_refused() {
-    let server = Server::shared();
+    let server = shared();
     for lengths in [
         "Content-Length: 2\r\nContent-Length: 3",
         "Content-Length: 2\r\ncontent-length: 20",
@@ -125,7 +126,7 @@ fn lengths_that_differ_are_refused() {
 
 #[test]
 fn nothing_is_smuggled_behind_a_body_of_two_lengths() {
-    let server = Server::shared();
+    let server = shared();
     let body = r#"{"title":"smuggled"}"#;
     let smuggled = format!(
         "{}Content-Length: {}\r\n\r\n{body}",
@@ -158,7 +159,7 @@ fn nothing_is_smuggled_behind_a_body_of_two_lengths() {
 
 #[test]
 fn an_unknown_transfer_coding_is_refused() {
-    let server = Server::shared();
+    let server = shared();
     for coding in [
         "gzip",
         "gzip, chunked",
@@ -179,7 +180,7 @@ fn an_unknown_transfer_coding_is_refused() {
 
 #[test]
 fn a_body_on_a_read_is_skipped_or_closes() {
-    let server = Server::shared();
+    let server = shared();
     let todo = server.user("body on get").create("t");
     for target in [
         "/todos",
@@ -211,7 +212,7 @@ fn a_body_on_a_read_is_skipped_or_closes() {
 
 #[test]
 fn only_100_continue_is_expected() {
-    let server = Server::shared();
+    let server = shared();
     let body = r#"{"title":"expected"}"#;
     let length = body.len();
     for expectation in ["200-ok", "", "100-continue, x"] {

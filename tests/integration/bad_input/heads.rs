@@ -3,11 +3,12 @@
 use rand::RngExt;
 
 use super::{abuse, refused, refused_or_served};
-use crate::harness::{Ended, Server, dice};
+use crate::harness::{Ended, dice};
+use crate::shared;
 
 #[test]
 fn a_malformed_head_is_400() {
-    let server = Server::shared();
+    let server = shared();
     for head in [
         "GET /todos HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n",
         "GET /todos HTTP/1.1\r\nHost: h\r\n: no name\r\n\r\n",
@@ -42,7 +43,7 @@ fn a_malformed_head_is_400() {
 
 #[test]
 fn what_the_standard_leaves_open_is_refused_or_served() {
-    let server = Server::shared();
+    let server = shared();
     for head in [
         // A folded line (RFC 9112, 5.2).
         "GET /todos?limit=1 HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n",
@@ -71,7 +72,7 @@ fn what_the_standard_leaves_open_is_refused_or_served() {
 
 #[test]
 fn an_absolute_target_is_served() {
-    let server = Server::shared();
+    let server = shared();
     for target in [
         "http://h/health",
         "http://h:80/health",
@@ -96,7 +97,7 @@ fn an_absolute_target_is_served() {
 
 #[test]
 fn connect_and_upgrade_open_no_tunnel() {
-    let server = Server::shared();
+    let server = shared();
     let answers = abuse(&server, "CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n");
     assert!(
         matches!(answers.status(), None | Some(400..=499)),
@@ -112,7 +113,7 @@ fn connect_and_upgrade_open_no_tunnel() {
 
 #[test]
 fn http_1_0_is_answered_and_closed() {
-    let server = Server::shared();
+    let server = shared();
     let mut connection = server.connect();
     connection
         .send("GET /health HTTP/1.0\r\nHost: h\r\n\r\n")
@@ -135,7 +136,7 @@ fn http_1_0_is_answered_and_closed() {
 
 #[test]
 fn other_protocols_are_turned_away() {
-    let server = Server::shared();
+    let server = shared();
     for greeting in [
         &b"GET /todos\r\n"[..],
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
@@ -157,7 +158,7 @@ fn other_protocols_are_turned_away() {
 
 #[test]
 fn many_small_headers_are_served_or_refused_within_the_head_limit() {
-    let server = Server::shared();
+    let server = shared();
     for headers in [10, 50, 99, 100, 101, 500, 1_000] {
         let lines: Vec<String> = (0..headers).map(|n| format!("X-{n}: y\r\n")).collect();
         let lines = lines.concat();
@@ -176,7 +177,7 @@ fn many_small_headers_are_served_or_refused_within_the_head_limit() {
 
 #[test]
 fn any_garbage_is_survived() {
-    let server = Server::shared();
+    let server = shared();
     let mut dice = dice();
     let good = b"POST /todos?limit=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}";
     for _ in 0..300 {

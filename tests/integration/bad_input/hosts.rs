@@ -1,11 +1,11 @@
 //! `Host`: there, once, and well-formed.
 
 use super::{abuse, refused};
-use crate::harness::Server;
+use crate::shared;
 
 #[test]
 fn a_missing_host_is_400() {
-    let server = Server::shared();
+    let server = shared();
     for target in ["/todos", "/todos?limit=1", "/health", "/nothing", "*"] {
         refused(&server, 400, format!("GET {target} HTTP/1.1\r\n\r\n"));
         refused(
@@ -19,7 +19,7 @@ fn a_missing_host_is_400() {
 
 #[test]
 fn a_repeated_host_is_400() {
-    let server = Server::shared();
+    let server = shared();
     for second in ["h", "other", ""] {
         let head = format!("GET /todos HTTP/1.1\r\nHost: h\r\nHost: {second}\r\n\r\n");
         refused(&server, 400, head);
@@ -33,7 +33,7 @@ fn a_repeated_host_is_400() {
 
 #[test]
 fn a_malformed_host_is_400() {
-    let server = Server::shared();
+    let server = shared();
     for host in [
         "a b",
         "a/b",
@@ -63,7 +63,7 @@ fn a_malformed_host_is_400() {
 
 #[test]
 fn a_well_formed_host_is_served_whatever_it_names() {
-    let server = Server::shared();
+    let server = shared();
     for host in [
         "h",
         "localhost:8080",

@@ -1,6 +1,7 @@
 //! Bodies that claim to be JSON.
 
-use crate::harness::{Client, Request, Response, Server};
+use crate::harness::{Client, Request, Response};
+use crate::shared;
 
 /// A user of whom nothing may be stored, since all of it is refused.
 const USER: &str = "bad json";
@@ -18,7 +19,7 @@ fn nothing_is_stored(client: &mut Client) {
 
 #[test]
 fn what_is_not_json_is_400() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user(USER);
     for body in [
         "",
@@ -64,7 +65,7 @@ fn what_is_not_json_is_400() {
 
 #[test]
 fn what_is_no_object_is_400() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user(USER);
     for body in [
         "null",
@@ -84,7 +85,7 @@ fn what_is_no_object_is_400() {
 
 #[test]
 fn what_is_not_utf_8_is_400() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user(USER);
     for bytes in [
         &b"\xff"[..],
@@ -112,7 +113,7 @@ fn what_is_not_utf_8_is_400() {
 
 #[test]
 fn deep_nesting_is_400() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user(USER);
     for depth in [100, 1_000, 20_000] {
         let open = "[".repeat(depth);
@@ -138,7 +139,7 @@ fn deep_nesting_is_400() {
 
 #[test]
 fn white_space_and_escapes_are_json() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("good json");
     for (body, title) in [
         (" \t\r\n{ \"title\" :\n\"t\" }\r\n ", "t"),

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{Client, Request, Response, Server, get, id};
+use crate::shared;
 
 /// Sends the body as a create, or as an update of `path`.
 fn send(client: &mut Client, path: &str, body: &str) -> Response {
@@ -32,7 +33,7 @@ fn nothing_happened(client: &mut Client, path: &str) {
 
 #[test]
 fn a_member_of_the_wrong_type_is_400_and_named() {
-    let server = Server::shared();
+    let server = shared();
     let (mut alice, targets) = targets(&server, "wrong types");
     for target in &targets {
         for wrong in [
@@ -61,7 +62,7 @@ fn a_member_of_the_wrong_type_is_400_and_named() {
 
 #[test]
 fn a_member_given_twice_is_400_and_named() {
-    let server = Server::shared();
+    let server = shared();
     let (mut alice, targets) = targets(&server, "twice");
     for target in &targets {
         for (body, name) in [
@@ -86,7 +87,7 @@ fn a_member_given_twice_is_400_and_named() {
 
 #[test]
 fn an_unknown_member_is_400_and_named() {
-    let server = Server::shared();
+    let server = shared();
     let (mut alice, targets) = targets(&server, "unknown");
     for target in &targets {
         for name in [
@@ -112,7 +113,7 @@ fn an_unknown_member_is_400_and_named() {
 
 #[test]
 fn an_unknown_name_is_not_repeated_without_end() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("long name");
     let body = format!(r#"{{"title":"t","{}":1}}"#, "n".repeat(60_000));
     let response = send(&mut alice, "/todos", &body);
@@ -122,7 +123,7 @@ fn an_unknown_name_is_not_repeated_without_end() {
 
 #[test]
 fn a_missing_title_is_refused_and_named() {
-    let server = Server::shared();
+    let server = shared();
     let (mut alice, targets) = targets(&server, "missing");
     for target in &targets {
         for body in ["{}", r#"{"description":"d"}"#] {
@@ -136,7 +137,7 @@ fn a_missing_title_is_refused_and_named() {
 
 #[test]
 fn nul_and_lone_surrogates_are_400_and_named() {
-    let server = Server::shared();
+    let server = shared();
     let (mut alice, targets) = targets(&server, "surrogates");
     for target in &targets {
         for text in [
@@ -166,7 +167,7 @@ fn nul_and_lone_surrogates_are_400_and_named() {
 
 #[test]
 fn a_value_out_of_bounds_is_422_and_named() {
-    let server = Server::shared();
+    let server = shared();
     let (mut alice, targets) = targets(&server, "bounds");
     let long = ["x", "\u{e9}", "\u{1f600}"].map(|char| char.repeat(201));
     let titles = ["", " ", " \\t\\n\\u2003 "]
@@ -191,7 +192,7 @@ fn a_value_out_of_bounds_is_422_and_named() {
 
 #[test]
 fn values_at_their_bounds_are_stored_whole() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("at the bounds");
     for char in ["x", "\u{e9}", "\u{1f600}"] {
         let (title, description) = (char.repeat(200), char.repeat(10_000));

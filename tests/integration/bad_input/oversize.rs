@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::abuse;
 use crate::harness::{Connection, Ended, Launch, Request, Response, Server, get, post};
+use crate::shared;
 
 /// Sends all of it, however early the server refuses, and then reads the refusal.
 #[track_caller]
@@ -16,7 +17,7 @@ fn refusal(server: &Server, method: &str, bytes: &[u8]) -> (Response, Connection
 
 #[test]
 fn an_oversized_head_is_431_that_can_be_read() {
-    let server = Server::shared();
+    let server = shared();
     // The last is as much as the server promises to discard, less what it has read by then.
     for bytes in [17_000, 20_000, 65_536, 100_000, 200_000] {
         let big = "x".repeat(bytes);
@@ -38,7 +39,7 @@ fn an_oversized_head_is_431_that_can_be_read() {
 
 #[test]
 fn a_head_that_never_ends_is_refused_before_its_end() {
-    let server = Server::shared();
+    let server = shared();
     let mut connection = server.connect();
     connection
         .send("GET /todos HTTP/1.1\r\nHost: h\r\nX: ")
@@ -50,7 +51,7 @@ fn a_head_that_never_ends_is_refused_before_its_end() {
 
 #[test]
 fn an_oversized_target_is_414_or_431() {
-    let server = Server::shared();
+    let server = shared();
     for bytes in [17_000, 70_000, 200_000] {
         let head = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(bytes));
         let (refusal, _) = refusal(&server, "GET", head.as_bytes());
@@ -61,7 +62,7 @@ fn an_oversized_target_is_414_or_431() {
 
 #[test]
 fn a_head_within_its_limit_is_served() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     for bytes in [1_000, 8_000, 16_000] {
         anyone
@@ -93,7 +94,7 @@ fn create_of(bytes: usize) -> Request {
 
 #[test]
 fn a_body_may_have_64_kib_and_not_a_byte_more() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("64 KiB");
     alice.ask(&create_of(65_536)).expect(202);
     for bytes in [65_537, 66_000, 100_000, 250_000] {
@@ -106,7 +107,7 @@ fn a_body_may_have_64_kib_and_not_a_byte_more() {
 
 #[test]
 fn a_declared_length_beyond_the_limit_is_refused_without_waiting_for_the_body() {
-    let server = Server::shared();
+    let server = shared();
     let token = server.launch().token("declared");
     for length in ["65537", "10000000", "9223372036854775807"] {
         let head = format!(
@@ -122,7 +123,7 @@ fn a_declared_length_beyond_the_limit_is_refused_without_waiting_for_the_body() 
 
 #[test]
 fn chunks_beyond_the_limit_are_refused() {
-    let server = Server::shared();
+    let server = shared();
     let token = server.launch().token("chunked");
     let head = format!(
         "POST /todos HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\
@@ -146,7 +147,7 @@ fn the_body_limit_is_configurable() {
 
 #[test]
 fn a_refused_body_is_not_taken_for_the_next_request() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("refused body");
     let filler = json!({ "title": "x".repeat(70_000) });
     alice.ask(&post("/todos", &filler)).problem(413);

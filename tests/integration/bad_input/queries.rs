@@ -1,11 +1,12 @@
 //! Paths and queries: percent-encoding, parameters unknown, repeated, empty.
 
 use super::abuse;
-use crate::harness::{Server, get};
+use crate::harness::get;
+use crate::shared;
 
 #[test]
 fn an_unknown_parameter_is_refused_or_ignored() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     for query in [
         "foo=bar",
@@ -29,7 +30,7 @@ fn an_unknown_parameter_is_refused_or_ignored() {
 
 #[test]
 fn percent_encoding_in_a_query_is_decoded_or_refused() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     for query in [
         "limit=%31",
@@ -65,7 +66,7 @@ fn percent_encoding_in_a_query_is_decoded_or_refused() {
 
 #[test]
 fn percent_encoding_in_a_path_finds_no_way_around() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     for path in [
         "/%74odos",
@@ -92,7 +93,7 @@ fn percent_encoding_in_a_path_finds_no_way_around() {
 
 #[test]
 fn parameters_where_none_are_known_do_no_harm() {
-    let server = Server::shared();
+    let server = shared();
     for target in [
         "/health?x=y",
         "/ready?verbose=1&verbose=2",
@@ -114,7 +115,7 @@ fn parameters_where_none_are_known_do_no_harm() {
 
 #[test]
 fn very_many_parameters_are_one_answer() {
-    let server = Server::shared();
+    let server = shared();
     let many = "limit=1&".repeat(1_000);
     let response = server.anyone().ask(&get(&format!("/todos?{many}")));
     response.problem(400);

@@ -6,6 +6,7 @@ use rand::RngExt;
 use serde_json::json;
 
 use crate::harness::{Connection, Ended, Request, Server, dice, get, post};
+use crate::shared;
 
 /// A create that waits, so that its answer shows that all of it was understood.
 fn create(server: &Server, title: &str) -> Request {
@@ -25,7 +26,7 @@ fn send_in_parts<'a>(connection: &mut Connection, parts: impl IntoIterator<Item 
 
 #[test]
 fn a_write_may_be_cut_anywhere() {
-    let server = Server::shared();
+    let server = shared();
     let mut connection = server.connect();
     let request = create(&server, "cut").bytes(&connection.authority());
     for cut in 1..request.len() {
@@ -42,7 +43,7 @@ fn a_write_may_be_cut_anywhere() {
 
 #[test]
 fn a_read_may_be_cut_anywhere() {
-    let server = Server::shared();
+    let server = shared();
     let mut connection = server.connect();
     let read = get("/todos?limit=1").with("Accept-Encoding", "identity");
     let request = read.bytes(&connection.authority());
@@ -60,7 +61,7 @@ fn a_read_may_be_cut_anywhere() {
 
 #[test]
 fn every_byte_may_come_alone() {
-    let server = Server::shared();
+    let server = shared();
     let mut connection = server.connect();
     let request = create(&server, "bytes").bytes(&connection.authority());
     send_in_parts(&mut connection, request.chunks(1));
@@ -70,7 +71,7 @@ fn every_byte_may_come_alone() {
 
 #[test]
 fn reads_and_writes_may_come_together_in_random_cuts() {
-    let server = Server::shared();
+    let server = shared();
     let mut dice = dice();
     for round in 0..20 {
         let mut connection = server.connect();
@@ -104,7 +105,7 @@ fn reads_and_writes_may_come_together_in_random_cuts() {
 
 #[test]
 fn a_client_that_goes_away_in_the_middle_disturbs_nobody() {
-    let server = Server::shared();
+    let server = shared();
     let authority = server.address().to_string();
     let request = create(&server, "gone in the middle").bytes(&authority);
     for cut in (1..request.len()).step_by(3) {
@@ -123,7 +124,7 @@ fn a_client_that_goes_away_in_the_middle_disturbs_nobody() {
 
 #[test]
 fn a_request_that_ends_early_is_closed_without_effect() {
-    let server = Server::shared();
+    let server = shared();
     let authority = server.address().to_string();
     let request = create(&server, "ended early").bytes(&authority);
     for cut in (0..request.len()).step_by(7) {

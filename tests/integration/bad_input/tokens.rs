@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::token::{self, now};
 use crate::harness::{Connection, Request, Response, Server, get, post};
+use crate::shared;
 
 /// What every refused request asks for: something only users may see.
 fn read() -> Request {
@@ -59,7 +60,7 @@ fn bearers(tokens: impl IntoIterator<Item = String>) -> Vec<String> {
 
 #[test]
 fn no_token_is_a_challenge_and_a_bad_one_an_invalid_token() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     let without = anyone.ask(&read());
     without.problem(401);
@@ -80,7 +81,7 @@ fn no_token_is_a_challenge_and_a_bad_one_an_invalid_token() {
 
 #[test]
 fn what_is_no_bearer_token_is_refused() {
-    let server = Server::shared();
+    let server = shared();
     let good = server.launch().token("mallory");
     let parts: Vec<&str> = good.split('.').collect();
     all_refused(
@@ -119,7 +120,7 @@ fn what_is_no_bearer_token_is_refused() {
 
 #[test]
 fn another_algorithm_is_refused_whatever_the_signature() {
-    let server = Server::shared();
+    let server = shared();
     let secret = server.launch().secret();
     let unsigned = ["none", "None", "NONE", "nOnE"].map(|none| token::unsigned("mallory", none));
     let claimed = [
@@ -142,7 +143,7 @@ fn another_algorithm_is_refused_whatever_the_signature() {
 
 #[test]
 fn an_extension_that_must_be_understood_is_not() {
-    let server = Server::shared();
+    let server = shared();
     let tokens = [json!(["exp"]), json!(["b64"]), json!([]), json!("exp")].map(|crit| {
         let header = json!({ "alg": "HS256", "typ": "JWT", "crit": crit });
         token::with_header(&header, "mallory", server.launch().secret())
@@ -152,7 +153,7 @@ fn an_extension_that_must_be_understood_is_not() {
 
 #[test]
 fn another_secret_is_refused() {
-    let server = Server::shared();
+    let server = shared();
     let secret = server.launch().secret();
     let others = [
         String::new(),
@@ -177,7 +178,7 @@ fn another_secret_is_refused() {
 
 #[test]
 fn claims_that_are_missing_wrong_or_out_of_time_are_refused() {
-    let server = Server::shared();
+    let server = shared();
     let (past, soon) = (now() - 60, now() + 600);
     let claims = [
         json!({ "sub": "mallory" }),
@@ -214,7 +215,7 @@ fn claims_that_are_missing_wrong_or_out_of_time_are_refused() {
 
 #[test]
 fn a_token_tampered_with_at_any_place_is_refused() {
-    let server = Server::shared();
+    let server = shared();
     let good = server.launch().token("mallory").into_bytes();
     let expected = reference(&server);
     let mut anyone = server.anyone();
@@ -237,7 +238,7 @@ fn a_token_tampered_with_at_any_place_is_refused() {
 
 #[test]
 fn two_authorizations_are_refused_even_if_both_are_good() {
-    let server = Server::shared();
+    let server = shared();
     let expected = reference(&server);
     let good = format!("Bearer {}", server.launch().token("mallory"));
     for (first, second) in [
@@ -254,7 +255,7 @@ fn two_authorizations_are_refused_even_if_both_are_good() {
 
 #[test]
 fn a_long_token_is_refused() {
-    let server = Server::shared();
+    let server = shared();
     let secret = server.launch().secret();
     let long = |bytes: usize| {
         let claims = json!({ "sub": "mallory", "exp": now() + 600, "x": "x".repeat(bytes) });
@@ -274,7 +275,7 @@ fn a_long_token_is_refused() {
 
 #[test]
 fn a_bad_token_on_a_public_read_gives_nothing_away() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     for target in ["/todos?limit=1", "/health"] {
         let response = anyone.ask(&get(target).with("Authorization", "Bearer x.y.z"));

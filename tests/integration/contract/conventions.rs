@@ -3,11 +3,12 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Request, Server, delete, get, id, post};
+use super::shared;
+use crate::harness::{Request, delete, get, id, post};
 
 #[test]
 fn a_request_id_of_the_clients_is_echoed() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("request ids");
     let path = format!("/todos/{}", id(&alice.create("t")));
     for target in [
@@ -27,7 +28,7 @@ fn a_request_id_of_the_clients_is_echoed() {
 
 #[test]
 fn a_request_id_that_is_not_plain_is_replaced() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     for bad in [
         &"x".repeat(65),
@@ -54,7 +55,7 @@ fn a_request_id_that_is_not_plain_is_replaced() {
 
 #[test]
 fn every_request_gets_an_id_of_its_own() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     let mut ids: Vec<String> = (0..50)
         .map(|_| anyone.ask(&get("/nothing")).must("X-Request-Id").to_owned())
@@ -66,7 +67,7 @@ fn every_request_gets_an_id_of_its_own() {
 
 #[test]
 fn plain_list_reads_carry_an_id_only_if_the_client_sent_one() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("no request id");
     let receipt = alice
         .ask(&post("/todos", &json!({ "title": "t" })))
@@ -90,7 +91,7 @@ fn plain_list_reads_carry_an_id_only_if_the_client_sent_one() {
 
 #[test]
 fn pipelined_requests_are_answered_in_their_order() {
-    let server = Server::shared();
+    let server = shared();
     let mut connection = server.connect();
     let authority = connection.authority();
     let targets = [
@@ -118,7 +119,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 
 #[test]
 fn a_connection_is_kept_unless_the_client_says_close() {
-    let server = Server::shared();
+    let server = shared();
     let mut connection = server.connect();
     for target in ["/health", "/todos", "/nothing"] {
         assert!(!connection.ask(&get(target)).unwrap().closes(), "{target}");
@@ -132,7 +133,7 @@ fn a_connection_is_kept_unless_the_client_says_close() {
 
 #[test]
 fn a_problem_tells_an_error_from_another() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("problems");
     let not_found = alice
         .ask(&get(&format!("/todos/{}", Uuid::now_v7())))
@@ -156,7 +157,7 @@ fn a_problem_tells_an_error_from_another() {
 
 #[test]
 fn problems_are_kept_by_no_cache() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("no-store");
     let nowhere = format!("/todos/{}", Uuid::now_v7());
     for (request, status) in [

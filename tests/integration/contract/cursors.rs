@@ -3,7 +3,8 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::harness::{Client, Launch, Response, Server, delete, get, id};
+use super::{launch, shared};
+use crate::harness::{Client, Response, delete, get, id};
 
 /// The target of `rel="next"`, if there is more.
 fn next(page: &Response) -> Option<String> {
@@ -34,7 +35,7 @@ fn walk(client: &mut Client, from: &str) -> Vec<Value> {
 
 #[test]
 fn walking_the_links_meets_every_todo_once() {
-    let launch = Launch::new();
+    let launch = launch();
     launch.seed(100);
     let server = launch.start();
     let mut anyone = server.anyone();
@@ -51,7 +52,7 @@ fn walking_the_links_meets_every_todo_once() {
 
 #[test]
 fn a_cursor_holds_its_place_when_todos_before_it_are_deleted() {
-    let server = Launch::new().start();
+    let server = launch().start();
     let mut alice = server.user("alice");
     for n in 0..10 {
         alice.create(&format!("t{n}"));
@@ -69,7 +70,7 @@ fn a_cursor_holds_its_place_when_todos_before_it_are_deleted() {
 
 #[test]
 fn a_cursor_does_not_see_what_was_added_on_top() {
-    let server = Launch::new().start();
+    let server = launch().start();
     let mut alice = server.user("alice");
     for n in 0..6 {
         alice.create(&format!("t{n}"));
@@ -82,7 +83,7 @@ fn a_cursor_does_not_see_what_was_added_on_top() {
 
 #[test]
 fn the_id_of_a_living_todo_is_a_cursor_and_that_of_a_dead_one_is_not() {
-    let server = Launch::new().start();
+    let server = launch().start();
     let mut alice = server.user("alice");
     for n in 0..5 {
         alice.create(&format!("t{n}"));
@@ -105,7 +106,7 @@ fn the_id_of_a_living_todo_is_a_cursor_and_that_of_a_dead_one_is_not() {
 
 #[test]
 fn an_unknown_cursor_is_404_and_a_malformed_one_400() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     let unknown = format!("/todos?limit=1&after={}", Uuid::now_v7());
     anyone.ask(&get(&unknown)).problem(404);

@@ -4,7 +4,8 @@ use std::io::Read;
 
 use serde_json::json;
 
-use crate::harness::{Client, Launch, PATIENCE, Response, Server, eventually, get, head, id, post};
+use super::{launch, shared};
+use crate::harness::{Client, PATIENCE, Response, Server, eventually, get, head, id, post};
 
 fn decoded(response: &Response) -> Vec<u8> {
     let body = response.body.as_slice();
@@ -49,7 +50,7 @@ fn eventually_coded(client: &mut Client, target: &str, accept: &str, coding: &st
 }
 
 fn with_todos(todos: usize) -> Server {
-    let launch = Launch::new();
+    let launch = launch();
     launch.seed(todos);
     launch.start()
 }
@@ -186,7 +187,7 @@ fn any_accept_encoding_gets_an_answer() {
 
 #[test]
 fn a_single_todo_is_never_coded_so_that_its_tag_serves_if_match() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("never coded");
     let draft = json!({ "title": "t", "description": "aaaa ".repeat(1_000) });
     let todo = alice

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Launch, Request, Server, post};
+use super::{launch, shared};
+use crate::harness::{Client, Request, post};
 
 fn claim() -> Request {
     Request::of("POST", "/gift-codes")
@@ -14,7 +15,7 @@ fn code(client: &mut Client) -> Value {
 
 #[test]
 fn a_claim_waits_and_names_its_request() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("gift");
     let response = alice
         .ask(&claim().with("X-Request-Id", "my-claim"))
@@ -31,7 +32,7 @@ fn a_claim_waits_and_names_its_request() {
 
 #[test]
 fn a_user_has_one_code_and_no_two_users_the_same() {
-    let server = Server::shared();
+    let server = shared();
     let (mut alice, mut bob) = (server.user("gift a"), server.user("gift b"));
     let (first, second) = (code(&mut alice), code(&mut bob));
     assert_ne!(first, second);
@@ -41,7 +42,7 @@ fn a_user_has_one_code_and_no_two_users_the_same() {
 
 #[test]
 fn a_code_survives_a_crash() {
-    let server = Launch::new().start();
+    let server = launch().start();
     let first = code(&mut server.user("alice"));
     let server = server.kill().start();
     assert_eq!(code(&mut server.user("alice")), first);
@@ -50,7 +51,7 @@ fn a_code_survives_a_crash() {
 
 #[test]
 fn respond_async_gives_the_operation_at_once() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("gift async");
     let response = alice
         .ask(&claim().with("Prefer", "respond-async"))
@@ -67,7 +68,7 @@ fn respond_async_gives_the_operation_at_once() {
 
 #[test]
 fn a_keyed_claim_sent_again_is_the_same_claim() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("gift keyed");
     let keyed = claim().with("Idempotency-Key", "once");
     let first = alice.ask(&keyed).expect(200).json();
@@ -77,7 +78,7 @@ fn a_keyed_claim_sent_again_is_the_same_claim() {
 
 #[test]
 fn a_used_up_stock_is_410_and_spares_those_who_have_theirs() {
-    let server = Launch::new().env("GIFT_CODE_STOCK", "1").start();
+    let server = launch().env("GIFT_CODE_STOCK", "1").start();
     let (mut alice, mut bob) = (server.user("alice"), server.user("bob"));
     let first = code(&mut alice);
     bob.ask(&claim()).problem(410);
@@ -92,7 +93,7 @@ fn a_used_up_stock_is_410_and_spares_those_who_have_theirs() {
 
 #[test]
 fn claims_are_for_users() {
-    let server = Server::shared();
+    let server = shared();
     server.anyone().ask(&claim()).problem(401);
     let with_body = post("/gift-codes", &json!({}));
     server.user("gift body").ask(&with_body).expect(200);
@@ -100,7 +101,7 @@ fn claims_are_for_users() {
 
 #[test]
 fn a_wait_that_is_asked_for_outweighs_respond_async() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("gift async and wait");
     let request = claim().with("Prefer", "respond-async, wait=5");
     let body = alice.ask(&request).expect(200).json();

@@ -5,7 +5,8 @@ use std::thread;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Client, Launch, Request, Server, delete, get, id, post, put};
+use super::{launch, shared};
+use crate::harness::{Client, Request, delete, get, id, post, put};
 
 fn keyed(request: Request, key: &str) -> Request {
     request.with("Idempotency-Key", key)
@@ -29,7 +30,7 @@ fn made_by(client: &mut Client, key: &str) -> usize {
 
 #[test]
 fn a_create_sent_again_has_one_effect_and_one_id() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("keyed create");
     let key = Uuid::now_v7().to_string();
     let first = alice.ask(&create(&key).waiting()).expect(201).json();
@@ -44,7 +45,7 @@ fn a_create_sent_again_has_one_effect_and_one_id() {
 
 #[test]
 fn duplicates_sent_at_once_have_one_effect() {
-    let server = Server::shared();
+    let server = shared();
     let key = Uuid::now_v7().to_string();
     let ids: Vec<Value> = thread::scope(|scope| {
         let ask = || {
@@ -63,7 +64,7 @@ fn duplicates_sent_at_once_have_one_effect() {
 
 #[test]
 fn a_key_survives_a_crash() {
-    let server = Launch::new().start();
+    let server = launch().start();
     let first = server.user("alice").ask(&create("k")).expect(202).json();
     let server = server.kill().start();
     let mut alice = server.user("alice");
@@ -74,7 +75,7 @@ fn a_key_survives_a_crash() {
 
 #[test]
 fn another_payload_under_the_same_key_is_422() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("key reused");
     let key = Uuid::now_v7().to_string();
     alice.ask(&create(&key).waiting()).expect(201);
@@ -90,7 +91,7 @@ fn another_payload_under_the_same_key_is_422() {
 
 #[test]
 fn the_same_payload_in_another_spelling_is_the_same_payload() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("canonical");
     let key = Uuid::now_v7().to_string();
     let spelled = |json: &str| {
@@ -116,7 +117,7 @@ fn the_same_payload_in_another_spelling_is_the_same_payload() {
 
 #[test]
 fn a_key_outlives_its_todo() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("key outlives");
     let key = Uuid::now_v7().to_string();
     let todo = alice.ask(&create(&key).waiting()).expect(201).json();
@@ -133,7 +134,7 @@ fn a_key_outlives_its_todo() {
 
 #[test]
 fn an_old_update_sent_again_does_not_undo_a_newer_one() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("keyed update");
     let path = format!("/todos/{}", id(&alice.create("t")));
     let old = keyed(put(&path, &json!({ "title": "old" })), "old");
@@ -146,7 +147,7 @@ fn an_old_update_sent_again_does_not_undo_a_newer_one() {
 
 #[test]
 fn a_deletion_sent_again_has_the_first_outcome() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("keyed delete");
     let path = format!("/todos/{}", id(&alice.create("t")));
     for _ in 0..3 {
@@ -166,7 +167,7 @@ fn a_deletion_sent_again_has_the_first_outcome() {
 
 #[test]
 fn quoted_and_bare_are_the_same_key() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("quoted");
     let request = || post("/todos", &json!({ "title": "t" })).waiting();
     let bare = alice.ask(&keyed(request(), "a-key")).expect(201).json();
@@ -176,7 +177,7 @@ fn quoted_and_bare_are_the_same_key() {
 
 #[test]
 fn a_key_counts_within_its_user_method_and_target() {
-    let server = Server::shared();
+    let server = shared();
     let (mut alice, mut bob) = (server.user("scope a"), server.user("scope b"));
     let request = || keyed(post("/todos", &json!({ "title": "t" })), "shared").waiting();
     let first = alice.ask(&request()).expect(201).json();
@@ -196,7 +197,7 @@ fn a_key_counts_within_its_user_method_and_target() {
 
 #[test]
 fn a_key_has_1_to_255_characters() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("key bounds");
     for long in [
         "k".to_owned(),
@@ -224,7 +225,7 @@ fn a_key_has_1_to_255_characters() {
 
 #[test]
 fn a_keyed_create_is_answered_again_when_the_table_is_full() {
-    let server = Launch::new().env("TODOS_MAX", "1").start();
+    let server = launch().env("TODOS_MAX", "1").start();
     let mut alice = server.user("alice");
     let first = alice.ask(&create("k").waiting()).expect(201).json();
     let again = alice.ask(&create("k").waiting()).expect(201).json();

@@ -1,6 +1,7 @@
 //! OPTIONS, 405 and 404.
 
-use crate::harness::{Connection, Request, Response, Server, get, options};
+use super::shared;
+use crate::harness::{Connection, Request, Response, get, options};
 
 const TODO: &str = "/todos/01890a5d-ac96-774b-bcce-b302099a8057";
 
@@ -28,7 +29,7 @@ fn allowed(response: &Response) -> Vec<&str> {
 
 #[test]
 fn options_says_what_is_allowed() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("options");
     for (target, methods) in RESOURCES {
         let response = alice.ask(&options(target));
@@ -43,7 +44,7 @@ fn options_says_what_is_allowed() {
 
 #[test]
 fn another_method_is_405_and_says_what_is_allowed() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("405");
     for (target, methods) in RESOURCES {
         for method in [
@@ -64,7 +65,7 @@ fn another_method_is_405_and_says_what_is_allowed() {
 
 #[test]
 fn an_unknown_path_is_404() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     for target in [
         "/nothing",
@@ -89,7 +90,7 @@ fn an_unknown_path_is_404() {
 
 #[test]
 fn options_of_the_server_as_a_whole_is_answered() {
-    let server = Server::shared();
+    let server = shared();
     let mut connection: Connection = server.connect();
     let response = connection.ask(&options("*")).unwrap();
     assert!(response.status < 500, "{}", response.status);

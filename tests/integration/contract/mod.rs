@@ -1,4 +1,7 @@
 //! The contract, row by row: what a client may rely on, in answers and headers.
+//!
+//! It is the same alone and in a fleet: whoever includes this module says how its servers are
+//! launched.
 
 mod conventions;
 mod cursors;
@@ -14,3 +17,5 @@ mod reads;
 mod tokens;
 mod validators;
 mod writes;
+
+use super::{launch, shared};

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Launch, Server, delete, get, post};
+use super::{launch, shared};
+use crate::harness::{delete, get, post};
 
 /// A position that no test reaches.
 const FAR: &str = "/operations/0-999999999";
 
 #[test]
 fn an_applied_write_is_applied_for_everyone() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("operations");
     let receipt = alice
         .ask(&post("/todos", &json!({ "title": "t" })))
@@ -34,7 +35,7 @@ fn an_applied_write_is_applied_for_everyone() {
 
 #[test]
 fn a_problem_is_shown_to_its_user_only() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("operations problem");
     let path = format!("/todos/{}", Uuid::now_v7());
     let receipt = alice.ask(&delete(&path)).expect(202);
@@ -52,7 +53,7 @@ fn a_problem_is_shown_to_its_user_only() {
 
 #[test]
 fn a_gift_code_is_shown_to_its_user_only() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("operations gift");
     let request = post("/gift-codes", &json!({})).with("Prefer", "respond-async");
     let receipt = alice.ask(&request).expect(202);
@@ -74,7 +75,7 @@ fn a_gift_code_is_shown_to_its_user_only() {
 
 #[test]
 fn what_lies_above_the_mark_is_queued() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("operations far");
     let response = alice.ask(&get(FAR)).expect(200);
     assert_eq!(response.json()["status"], "queued");
@@ -83,7 +84,7 @@ fn what_lies_above_the_mark_is_queued() {
 
 #[test]
 fn waiting_for_what_does_not_come_ends_in_time() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("operations wait");
     let started = Instant::now();
     let response = alice.ask(&get(FAR).with("Prefer", "wait=1")).expect(200);
@@ -99,7 +100,7 @@ fn waiting_for_what_does_not_come_ends_in_time() {
 
 #[test]
 fn outcomes_survive_a_crash() {
-    let server = Launch::new().start();
+    let server = launch().start();
     let mut alice = server.user("alice");
     let applied = alice
         .ask(&post("/todos", &json!({ "title": "t" })))
@@ -117,13 +118,13 @@ fn outcomes_survive_a_crash() {
 
 #[test]
 fn operations_are_for_users() {
-    let server = Server::shared();
+    let server = shared();
     server.anyone().ask(&get("/operations/0-0")).problem(401);
 }
 
 #[test]
 fn what_is_no_position_is_no_operation() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("operations malformed");
     for position in [
         "", "x", "0", "0-", "-1", "00-0", "0-x", "0-0-0", "99999-0", "0-%30", "0-1/",
@@ -140,7 +141,7 @@ fn what_is_no_position_is_no_operation() {
 
 #[test]
 fn operations_are_kept_by_no_cache() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("operations no-store");
     let receipt = alice
         .ask(&post("/todos", &json!({ "title": "t" })))

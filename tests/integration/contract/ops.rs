@@ -1,11 +1,12 @@
 //! Health, readiness, metrics, the description of the API, and the page that links them.
 
-use crate::harness::{Launch, Server, get, post};
+use super::{launch, shared};
+use crate::harness::{get, post};
 use serde_json::json;
 
 #[test]
 fn health_and_readiness_say_ok() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     for target in ["/health", "/livez", "/ready", "/readyz"] {
         let response = anyone.ask(&get(target)).expect(200);
@@ -16,7 +17,7 @@ fn health_and_readiness_say_ok() {
 
 #[test]
 fn metrics_count_requests_by_handler_method_and_status() {
-    let server = Launch::new().start();
+    let server = launch().start();
     let mut alice = server.user("alice");
     alice.create("t");
     alice.ask(&get("/todos")).expect(200);
@@ -51,7 +52,7 @@ fn metrics_count_requests_by_handler_method_and_status() {
 
 #[test]
 fn metrics_do_not_grow_with_what_clients_invent() {
-    let server = Launch::new().start();
+    let server = launch().start();
     let mut anyone = server.anyone();
     for n in 0..50 {
         anyone.ask(&get(&format!("/invented/{n}")));
@@ -62,7 +63,7 @@ fn metrics_do_not_grow_with_what_clients_invent() {
 
 #[test]
 fn the_api_describes_itself() {
-    let server = Server::shared();
+    let server = shared();
     let response = server.anyone().ask(&get("/openapi.json")).expect(200);
     assert_eq!(response.must("Content-Type"), "application/json");
     let document = response.json();
@@ -88,7 +89,7 @@ fn the_api_describes_itself() {
 
 #[test]
 fn the_root_names_the_service_and_links_on() {
-    let server = Server::shared();
+    let server = shared();
     let text = server.anyone().ask(&get("/")).expect(200).text();
     assert!(text.to_lowercase().contains("millpond"), "{text}");
     for link in ["/openapi.json", "/health", "/metrics"] {
@@ -98,7 +99,7 @@ fn the_root_names_the_service_and_links_on() {
 
 #[test]
 fn health_answers_while_writes_are_under_way() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("health");
     for _ in 0..20 {
         alice

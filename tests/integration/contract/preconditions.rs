@@ -3,7 +3,8 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Client, Launch, Server, delete, get, id, put};
+use super::{launch, shared};
+use crate::harness::{Client, delete, get, id, put};
 
 /// The path of a new todo and its tag.
 fn tagged(client: &mut Client) -> (String, String) {
@@ -14,7 +15,7 @@ fn tagged(client: &mut Client) -> (String, String) {
 
 #[test]
 fn the_version_that_was_read_may_be_changed_once() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("if-match");
     let (path, tag) = tagged(&mut alice);
     let update = put(&path, &json!({ "title": "new" })).with("If-Match", &tag);
@@ -31,7 +32,7 @@ fn the_version_that_was_read_may_be_changed_once() {
 
 #[test]
 fn a_mismatch_without_waiting_is_the_outcome_412() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("if-match queued");
     let (path, _) = tagged(&mut alice);
     let receipt = alice
@@ -45,7 +46,7 @@ fn a_mismatch_without_waiting_is_the_outcome_412() {
 
 #[test]
 fn lists_and_the_star_match_and_weak_tags_do_not() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("if-match forms");
     let (path, tag) = tagged(&mut alice);
     let draft = json!({ "title": "t" });
@@ -70,7 +71,7 @@ fn lists_and_the_star_match_and_weak_tags_do_not() {
 
 #[test]
 fn nothing_has_no_version_at_all() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("if-match nothing");
     let path = format!("/todos/{}", Uuid::now_v7());
     for condition in ["*", "\"other\""] {
@@ -82,7 +83,7 @@ fn nothing_has_no_version_at_all() {
 
 #[test]
 fn a_malformed_condition_changes_nothing() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("if-match malformed");
     let (path, tag) = tagged(&mut alice);
     for malformed in ["", "x", "\"open", tag.trim_matches('"'), "*, \"a\"", "W/"] {
@@ -99,7 +100,7 @@ fn a_malformed_condition_changes_nothing() {
 
 #[test]
 fn a_tag_serves_after_a_restart() {
-    let server = Launch::new().start();
+    let server = launch().start();
     let (path, tag) = tagged(&mut server.user("alice"));
     let server = server.kill().start();
     let update = put(&path, &json!({ "title": "new" })).with("If-Match", &tag);
@@ -108,7 +109,7 @@ fn a_tag_serves_after_a_restart() {
 
 #[test]
 fn what_follows_a_tag_without_a_comma_is_400() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("if-match junk");
     let (path, tag) = tagged(&mut alice);
     for junk in [r#""x" junk"#.to_owned(), format!("{tag} junk")] {

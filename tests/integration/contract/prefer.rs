@@ -3,7 +3,8 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Request, Server, delete, get, id, post, put};
+use super::shared;
+use crate::harness::{Request, delete, get, id, post, put};
 
 fn waiting_10(request: Request) -> Request {
     request.with("Prefer", "wait=10")
@@ -11,7 +12,7 @@ fn waiting_10(request: Request) -> Request {
 
 #[test]
 fn a_create_that_waits_is_201_with_the_todo() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("prefer create");
     let draft = json!({ "title": "t", "description": "d" });
     let response = alice.ask(&waiting_10(post("/todos", &draft))).expect(201);
@@ -23,7 +24,7 @@ fn a_create_that_waits_is_201_with_the_todo() {
 
 #[test]
 fn an_update_that_waits_is_200_with_the_todo() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("prefer update");
     let path = format!("/todos/{}", id(&alice.create("t")));
     let draft = json!({ "title": "new", "completed": true });
@@ -35,7 +36,7 @@ fn an_update_that_waits_is_200_with_the_todo() {
 
 #[test]
 fn a_deletion_that_waits_is_204() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("prefer delete");
     let path = format!("/todos/{}", id(&alice.create("t")));
     let response = alice.ask(&waiting_10(delete(&path))).expect(204);
@@ -47,7 +48,7 @@ fn a_deletion_that_waits_is_204() {
 
 #[test]
 fn a_write_to_nothing_that_waits_is_404() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("prefer nothing");
     let path = format!("/todos/{}", Uuid::now_v7());
     let response = alice.ask(&waiting_10(put(&path, &json!({ "title": "t" }))));
@@ -58,7 +59,7 @@ fn a_write_to_nothing_that_waits_is_404() {
 
 #[test]
 fn the_same_write_that_does_not_wait_is_rejected_in_its_operation() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("prefer not");
     let path = format!("/todos/{}", Uuid::now_v7());
     let accepted = alice.ask(&put(&path, &json!({ "title": "t" }))).expect(202);
@@ -70,7 +71,7 @@ fn the_same_write_that_does_not_wait_is_rejected_in_its_operation() {
 
 #[test]
 fn wait_is_found_among_other_preferences() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("prefer lists");
     for prefer in [
         "return=minimal, wait=10",
@@ -86,7 +87,7 @@ fn wait_is_found_among_other_preferences() {
 
 #[test]
 fn preferences_that_make_no_sense_are_not_errors() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("prefer nonsense");
     for prefer in [
         "wait",

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Launch, Server, get, head, id, post, put};
+use super::{launch, shared};
+use crate::harness::{get, head, id, post, put};
 
 #[test]
 fn an_empty_table_is_an_empty_array() {
-    let server = Launch::new().start();
+    let server = launch().start();
     let response = server.anyone().ask(&get("/todos")).expect(200);
     assert_eq!(response.text(), "[]");
     assert_eq!(response.must("Content-Type"), "application/json");
@@ -15,7 +16,7 @@ fn an_empty_table_is_an_empty_array() {
 
 #[test]
 fn all_todos_are_listed_newest_first() {
-    let server = Launch::new().start();
+    let server = launch().start();
     let mut alice = server.user("alice");
     let created: Vec<Value> = (0..20).map(|n| alice.create(&format!("t{n}"))).collect();
     let mut expected = created;
@@ -25,7 +26,7 @@ fn all_todos_are_listed_newest_first() {
 
 #[test]
 fn a_limit_gives_the_first_of_the_list() {
-    let server = Launch::new().start();
+    let server = launch().start();
     let mut alice = server.user("alice");
     for n in 0..5 {
         alice.create(&format!("t{n}"));
@@ -46,7 +47,7 @@ fn a_limit_gives_the_first_of_the_list() {
 
 #[test]
 fn a_todo_is_read_alone_as_it_stands_in_the_list() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("reads");
     let created = alice.create("alone");
     let read = alice
@@ -60,7 +61,7 @@ fn a_todo_is_read_alone_as_it_stands_in_the_list() {
 
 #[test]
 fn a_todo_has_the_members_of_the_contract_in_its_formats() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("formats");
     let draft = json!({ "title": "  trimmed \t", "description": " kept as it is " });
     let todo = alice
@@ -110,7 +111,7 @@ fn is_time(value: &Value) -> bool {
 
 #[test]
 fn an_update_moves_its_time_and_nothing_else_that_is_the_servers() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("update times");
     let old = alice.create("before");
     let path = format!("/todos/{}", id(&old));
@@ -127,7 +128,7 @@ fn an_update_moves_its_time_and_nothing_else_that_is_the_servers() {
 
 #[test]
 fn an_unknown_todo_is_404() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     for path in [
         format!("/todos/{}", Uuid::now_v7()),
@@ -141,7 +142,7 @@ fn an_unknown_todo_is_404() {
 
 #[test]
 fn a_limit_is_plain_digits_from_one_to_a_million_and_given_once() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     for query in [
         "limit=0",

@@ -3,9 +3,10 @@
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
+use super::{launch, shared};
 use crate::harness::keys::Pair;
 use crate::harness::token::{self, now};
-use crate::harness::{Launch, Response, Server, get};
+use crate::harness::{Response, Server, get};
 
 /// An authenticated read.
 fn ask(server: &Server, authorization: &str) -> Response {
@@ -29,7 +30,7 @@ fn claims() -> Value {
 
 #[test]
 fn the_scheme_is_spelled_in_any_case() {
-    let server = Server::shared();
+    let server = shared();
     let token = server.launch().token("alice");
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
         ask(&server, &format!("{scheme} {token}")).expect(200);
@@ -38,7 +39,7 @@ fn the_scheme_is_spelled_in_any_case() {
 
 #[test]
 fn the_hmac_family_is_accepted_with_the_secret() {
-    let server = Server::shared();
+    let server = shared();
     let key = EncodingKey::from_secret(server.launch().secret().as_bytes());
     for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
         accepts(&server, &token::signed(algorithm, &claims(), &key));
@@ -47,7 +48,7 @@ fn the_hmac_family_is_accepted_with_the_secret() {
 
 #[test]
 fn a_user_has_up_to_128_characters() {
-    let server = Server::shared();
+    let server = shared();
     for user in [
         "x",
         &"u".repeat(128),
@@ -62,7 +63,7 @@ fn a_user_has_up_to_128_characters() {
 
 #[test]
 fn clocks_may_differ_by_five_seconds() {
-    let server = Server::shared();
+    let server = shared();
     let secret = server.launch().secret();
     let expired = json!({ "sub": "alice", "exp": now() - 1 });
     accepts(&server, &token::with_claims(&expired, secret));
@@ -72,7 +73,7 @@ fn clocks_may_differ_by_five_seconds() {
 
 #[test]
 fn a_token_may_expire_within_a_second() {
-    let server = Server::shared();
+    let server = shared();
     let claims = format!(r#"{{"sub":"alice","exp":{}.5}}"#, now() + 600);
     let claims: Value = serde_json::from_str(&claims).unwrap();
     accepts(
@@ -83,7 +84,7 @@ fn a_token_may_expire_within_a_second() {
 
 #[test]
 fn unknown_claims_are_nobodys_business() {
-    let server = Server::shared();
+    let server = shared();
     let mut claims = claims();
     claims["aud"] = json!("anyone");
     claims["iss"] = json!("someone");
@@ -96,7 +97,7 @@ fn unknown_claims_are_nobodys_business() {
 
 #[test]
 fn audience_and_issuer_are_checked_where_configured() {
-    let launch = Launch::new()
+    let launch = launch()
         .env("JWT_AUDIENCE", "todos")
         .env("JWT_ISSUER", "door");
     let server = launch.start();
@@ -139,9 +140,7 @@ fn a_public_key_accepts_its_own_family_only() {
         (&pairs[1].public, &[ES256]),
         (&pairs[2].public, &[EdDSA]),
     ] {
-        let launch = Launch::new()
-            .without("JWT_SECRET")
-            .env("JWT_PUBLIC_KEY", public);
+        let launch = launch().without("JWT_SECRET").env("JWT_PUBLIC_KEY", public);
         let server = launch.start();
         for (algorithm, token) in &signed {
             let expected = if family.contains(algorithm) { 200 } else { 401 };

@@ -1,6 +1,7 @@
 //! `ETag`, `If-None-Match`, `Cache-Control`, and that HEAD says what GET says.
 
-use crate::harness::{Client, Launch, Request, Response, Server, delete, get, head, id};
+use super::launch;
+use crate::harness::{Client, Request, Response, Server, delete, get, head, id};
 
 fn tag(client: &mut Client, target: &str) -> String {
     let response = client.ask(&get(target)).expect(200);
@@ -14,7 +15,7 @@ fn tag(client: &mut Client, target: &str) -> String {
 
 /// A list that nobody else writes to, and the targets that a cache would keep.
 fn cacheable() -> (Server, Vec<String>) {
-    let server = Launch::new().start();
+    let server = launch().start();
     let mut alice = server.user("alice");
     for n in 0..4 {
         alice.create(&format!("t{n}"));

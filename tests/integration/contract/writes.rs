@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Launch, Response, Server, delete, get, id, post, put};
+use super::{launch, shared};
+use crate::harness::{Response, delete, get, id, post, put};
 
 /// Checks all that a 202 promises and gives its body.
 fn accepted(response: &Response, message: &str) -> Value {
@@ -31,7 +32,7 @@ fn accepted(response: &Response, message: &str) -> Value {
 
 #[test]
 fn each_write_is_accepted_as_the_contract_says_and_read_back_by_its_token() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("writes");
     let response = alice.ask(&post("/todos", &json!({ "title": "made" })));
     let body = accepted(&response, "Todo creation queued");
@@ -61,7 +62,7 @@ fn each_write_is_accepted_as_the_contract_says_and_read_back_by_its_token() {
 
 #[test]
 fn a_put_is_a_full_replacement() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("replacement");
     let draft = json!({ "title": "t", "description": "gone soon" });
     let todo = alice
@@ -81,7 +82,7 @@ fn a_put_is_a_full_replacement() {
 
 #[test]
 fn a_token_makes_lists_include_the_write() {
-    let server = Server::shared();
+    let server = shared();
     let mut alice = server.user("own writes");
     for n in 0..20 {
         let title = format!("own write {n}");
@@ -103,7 +104,7 @@ fn a_token_makes_lists_include_the_write() {
 
 #[test]
 fn a_token_from_the_future_is_503_in_time() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     let id = Uuid::now_v7();
     for target in ["/todos", "/todos?limit=1", &format!("/todos/{id}")] {
@@ -124,7 +125,7 @@ fn a_token_from_the_future_is_503_in_time() {
 
 #[test]
 fn a_malformed_token_is_400() {
-    let server = Server::shared();
+    let server = shared();
     let mut anyone = server.anyone();
     for token in [
         "",
@@ -151,7 +152,7 @@ fn a_malformed_token_is_400() {
 
 #[test]
 fn only_its_owner_changes_a_todo() {
-    let server = Server::shared();
+    let server = shared();
     let (mut alice, mut mallory) = (server.user("owner"), server.user("mallory"));
     let todo = alice.create("mine");
     let path = format!("/todos/{}", id(&todo));
@@ -167,7 +168,7 @@ fn only_its_owner_changes_a_todo() {
 
 #[test]
 fn creates_beyond_todos_max_are_507_until_there_is_room() {
-    let server = Launch::new().env("TODOS_MAX", "3").start();
+    let server = launch().env("TODOS_MAX", "3").start();
     let mut alice = server.user("alice");
     let todos: Vec<Value> = (0..3).map(|n| alice.create(&format!("t{n}"))).collect();
     alice

@@ -2,6 +2,7 @@
 //! `Connection: close`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ pub struct Client {
     /// Sent as a bearer token with every request that has no `Authorization` of its own.
     token: Option<String>,
     connection: Option<Connection>,
+    patience: Duration,
 }
 
 impl Client {
@@ -20,7 +22,14 @@ impl Client {
             address,
             token,
             connection: None,
+            patience: super::PATIENCE,
         }
+    }
+
+    /// Takes an answer that comes later for lost.
+    pub fn patient_for(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// What the server answers.
@@ -44,6 +53,7 @@ impl Client {
             Some(connection) => connection,
             None => Connection::try_open(self.address).map_err(|_| Ended::Reset)?,
         };
+        connection.patience(self.patience);
         let response = connection.ask(&request)?;
         if !response.closes() {
             self.connection = Some(connection);

@@ -20,3 +20,17 @@ pub fn eventually<T>(what: &str, within: Duration, mut look: impl FnMut() -> Opt
         thread::sleep(PAUSE);
     }
 }
+
+/// Between two requests of a load that need not be all there is.
+pub fn pause() {
+    thread::sleep(PAUSE);
+}
+
+/// Where what is waited for is time itself: how long a process stays stopped, or how long something
+/// must not happen.
+pub fn passes(time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        pause();
+    }
+}

@@ -9,7 +9,8 @@ use std::{env, fmt, fs};
 
 use tempfile::TempDir;
 
-use super::{Server, token};
+use super::fleet::Ground;
+use super::{Server, Worker, token};
 
 /// The server under test and the other binary.
 pub const MILLPOND: &str = env!("CARGO_BIN_EXE_millpond");
@@ -25,9 +26,11 @@ pub struct Launch {
     env: BTreeMap<String, String>,
     /// Blocks of 512 bytes that no file may outgrow: a disk that fails.
     file_blocks_max: Option<u32>,
+    /// What it shares with others of its fleet, if it is not alone.
+    ground: Option<Ground>,
 }
 
-/// A server that did not come to listen.
+/// A process that did not come to listen.
 pub struct Exited {
     pub status: ExitStatus,
     pub stderr: String,
@@ -54,7 +57,14 @@ impl Launch {
             home: Arc::new(home),
             env: env.map(|(name, value)| (name.to_owned(), value)).into(),
             file_blocks_max: None,
+            ground: None,
         }
+    }
+
+    /// For as long as this launch is there, so is what its fleet stands on.
+    pub fn on(mut self, ground: Ground) -> Self {
+        self.ground = Some(ground);
+        self
     }
 
     pub fn env(mut self, name: &str, value: &str) -> Self {
@@ -92,8 +102,20 @@ impl Launch {
     /// `millpond` with `args` in this environment and no other.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.program();
+        command.args(args);
+        self.surround(&mut command);
         command
-            .args(args)
+    }
+
+    /// `millpond-worker` in the same environment.
+    pub fn worker_command(&self) -> Command {
+        let mut command = Command::new(WORKER);
+        self.surround(&mut command);
+        command
+    }
+
+    fn surround(&self, command: &mut Command) {
+        command
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())
             .envs(&self.env)
@@ -101,7 +123,6 @@ impl Launch {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command
     }
 
     fn program(&self) -> Command {
@@ -117,8 +138,12 @@ impl Launch {
 
     /// Runs a subcommand to its end; one that goes on instead is killed, and so has no exit code.
     pub fn run(&self, args: &[&str]) -> Output {
-        let mut command = assert_cmd::Command::from_std(self.command(args));
-        command.timeout(RUN_TIMEOUT).output().unwrap()
+        run(self.command(args))
+    }
+
+    /// Runs `millpond-worker` where it is expected to end by itself.
+    pub fn run_worker(&self) -> Output {
+        run(self.worker_command())
     }
 
     /// `millpond seed --todos N`, which must succeed.
@@ -139,7 +164,18 @@ impl Launch {
 
     /// Starts a server that may refuse to.
     pub fn try_start(&self) -> Result<Server, Exited> {
+        if let Some(ground) = &self.ground {
+            ground.accompany(self);
+        }
         Server::start(self.clone())
+    }
+
+    #[track_caller]
+    pub fn start_worker(&self) -> Worker {
+        match Worker::start(self) {
+            Ok(worker) => worker,
+            Err(exited) => panic!("the worker did not start: {exited:?}"),
+        }
     }
 
     /// A copy of the data directory as it lies there, to be opened without touching the original.
@@ -152,4 +188,9 @@ impl Launch {
         }
         copy
     }
+}
+
+fn run(command: Command) -> Output {
+    let mut command = assert_cmd::Command::from_std(command);
+    command.timeout(RUN_TIMEOUT).output().unwrap()
 }

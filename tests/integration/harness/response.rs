@@ -11,8 +11,11 @@ pub struct Response {
 }
 
 /// What must never be read by a client: traces of the code, of SQL and of memory.
-const INTERNALS: [&str; 12] = [
+const INTERNALS: [&str; 15] = [
     "sqlite",
+    "postgres",
+    "SQLSTATE",
+    "rdkafka",
     "rusqlite",
     "SELECT ",
     "INSERT ",
