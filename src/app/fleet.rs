@@ -37,7 +37,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Between two looks at how far a seed is applied.
 const APPLIED_AGAIN: Duration = Duration::from_millis(100);
 /// Time in which some of a seed is applied, or no worker runs.
-const APPLIED_TIMEOUT: Duration = Duration::from_secs(60);
+const APPLIED_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What a fleet is told, in the words of the configuration.
 pub struct Wanted {

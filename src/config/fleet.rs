@@ -16,7 +16,7 @@ const TOPIC_CHARS_MAX: usize = 249;
 /// The variables of a fleet. The doc comments are the text of `--help`.
 #[derive(Args, Clone, Debug)]
 pub struct FleetSettings {
-    /// PostgreSQL of a fleet, as in postgres://user:password@host/database; with KAFKA_BROKERS or
+    /// PostgreSQL of a fleet, as in `postgres://user:password@host/database`; with KAFKA_BROKERS or
     /// not at all
     #[arg(long, env, global = true, hide_env_values = true)]
     pub(super) database_url: Option<String>,
@@ -26,7 +26,7 @@ pub struct FleetSettings {
     /// Connections of a server to PostgreSQL, at most
     #[arg(long, env, global = true, default_value_t = 16)]
     pub(super) db_pool_size: u32,
-    /// Kafka brokers of a fleet, as in host:9092,other:9092; with DATABASE_URL or not at all
+    /// Kafka brokers of a fleet, as in `host:9092,other:9092`; with DATABASE_URL or not at all
     #[arg(long, env, global = true)]
     pub(super) kafka_brokers: Option<String>,
     /// Another name of KAFKA_BROKERS

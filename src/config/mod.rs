@@ -202,13 +202,13 @@ impl Settings {
     }
 
     fn shutdown(&self, is_fleet: bool) -> Result<Shutdown, BadConfig> {
-        let in_fleet = if is_fleet {
+        let default = if is_fleet {
             FLEET_SHUTDOWN_DELAY
         } else {
             Duration::ZERO
         };
         // A short grace that was asked for does not fail over a delay that was not.
-        let usual = in_fleet.min(self.shutdown_grace / 2);
+        let usual = default.min(self.shutdown_grace / 2);
         let delay = self.shutdown_delay.unwrap_or(usual);
         if delay >= self.shutdown_grace {
             return Err(bad(

@@ -72,7 +72,7 @@ pub async fn drain(mut consumer: Consumer, commands: usize) -> Vec<Batch> {
                 assert!(consumer.owns_batch());
                 taken += batch.records.len();
                 batches.push(batch);
-                consumer.acknowledge().await;
+                consumer.acknowledge();
             }
             Some(Event::Assigned(partitions)) => {
                 let from: Vec<Stored> = partitions.into_iter().map(beginning).collect();

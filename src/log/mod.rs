@@ -168,7 +168,7 @@ impl Consumer {
 
     /// The batch handed out last is applied: its appenders, if they still wait, get their
     /// positions.
-    pub async fn acknowledge(&mut self) {
+    pub fn acknowledge(&mut self) {
         match self {
             Self::Embedded(consumer) => consumer.acknowledge(),
             Self::Kafka(consumer) => consumer.acknowledge(),
@@ -179,7 +179,7 @@ impl Consumer {
 
     /// The batch handed out last failed: appenders that still wait get `error`. A log that has
     /// acknowledged already keeps the batch: `false`, and the caller goes on trying.
-    pub async fn refuse(&mut self, error: AppendError) -> bool {
+    pub fn refuse(&mut self, error: AppendError) -> bool {
         match self {
             Self::Embedded(consumer) => {
                 consumer.refuse(error);
@@ -192,7 +192,7 @@ impl Consumer {
     }
 
     /// Gives all partitions to others, until [`Consumer::join`]: this one cannot work now.
-    pub async fn leave(&mut self) {
+    pub fn leave(&mut self) {
         match self {
             Self::Embedded(_) => {}
             Self::Kafka(consumer) => consumer.leave(),
@@ -201,7 +201,7 @@ impl Consumer {
         }
     }
 
-    pub async fn join(&mut self) {
+    pub fn join(&mut self) {
         match self {
             Self::Embedded(_) => {}
             Self::Kafka(consumer) => consumer.join(),

@@ -42,13 +42,12 @@ pub async fn until_worked<T: Send + 'static>(
     stage.advance(At::Leaving);
     stop.cancel();
     tokio::select! {
-        ended = timeout(grace, ended) => match ended {
-            Ok(ended) => ended.ok()?.ok(),
-            Err(_) => {
+        ended = timeout(grace, ended) => {
+            if ended.is_err() {
                 warn!("the grace was over before the worker had ended");
-                None
             }
-        },
+            ended.ok()?.ok()?.ok()
+        }
         name = signals.next() => {
             warn!(signal = name, "stopping at once");
             None

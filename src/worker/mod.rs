@@ -189,7 +189,7 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
                 ApplyError::Unknown(_) => AppendError::Unknown,
                 ApplyError::NotApplied(_) | ApplyError::Moved(_) => AppendError::NotEnqueued,
             };
-            if self.worker.consumer.refuse(told).await {
+            if self.worker.consumer.refuse(told) {
                 return self.refused(batch.records.len(), error);
             }
             match self.decide(error).await? {
@@ -269,7 +269,7 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
             Err(PublishError::Again("what came before is not there".into()))
         };
         reach(Point::AfterPublish);
-        self.worker.consumer.acknowledge().await;
+        self.worker.consumer.acknowledge();
         reach(Point::AfterAcknowledge);
         match published {
             Ok(()) => {

@@ -140,7 +140,7 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
         self.owned.clear();
         self.unpublished = 0;
         self.see(Seen::Owned(0));
-        self.worker.consumer.leave().await;
+        self.worker.consumer.leave();
         loop {
             match self.worker.store.positions().await {
                 Ok(_) => break,
@@ -155,7 +155,7 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
             }
         }
         self.patience.relax();
-        self.worker.consumer.join().await;
+        self.worker.consumer.join();
         info!("the store answers again");
         Ok(())
     }

@@ -77,11 +77,11 @@ async fn nobody_is_acknowledged_before_the_batch_is() {
     assert_eq!(range(&batch), (7, 8));
     assert_eq!(batch.records[0].appended_at, Timestamp::from_micros(42));
     assert!(poll(first.as_mut()).is_pending());
-    consumer.acknowledge().await;
+    consumer.acknowledge();
     assert_eq!(settled(&mut first), Ok(at(7)));
     assert!(poll(behind.as_mut()).is_pending());
     assert_eq!(range(&next_batch(&mut consumer).await), (8, 9));
-    consumer.acknowledge().await;
+    consumer.acknowledge();
     assert_eq!(settled(&mut behind), Ok(at(8)));
 }
 
@@ -90,12 +90,12 @@ async fn offsets_of_what_was_not_applied_are_used_again() {
     let (appender, mut consumer) = open();
     let mut refused = enqueue(&appender, 1);
     next_batch(&mut consumer).await;
-    consumer.refuse(AppendError::NotEnqueued).await;
+    consumer.refuse(AppendError::NotEnqueued);
     assert_eq!(settled(&mut refused), Err(AppendError::NotEnqueued));
 
     let mut next = enqueue(&appender, 2);
     assert_eq!(range(&next_batch(&mut consumer).await), (7, 8));
-    consumer.refuse(AppendError::Unknown).await;
+    consumer.refuse(AppendError::Unknown);
     assert_eq!(settled(&mut next), Err(AppendError::Unknown));
 
     drop(enqueue(&appender, 3));
@@ -145,7 +145,7 @@ async fn closed_by_the_appenders_it_is_drained_first() {
     let late = appender.append(delete(2)).await;
     assert_eq!(late, Err(AppendError::NotEnqueued));
     assert_eq!(range(&next_batch(&mut consumer).await), (7, 8));
-    consumer.acknowledge().await;
+    consumer.acknowledge();
     assert_eq!(settled(&mut waiting), Ok(at(7)));
     assert_eq!(consumer.next().await, Ok(None));
 }
@@ -234,6 +234,6 @@ async fn an_appender_that_left_has_still_appended() {
     let (appender, mut consumer) = open();
     drop(enqueue(&appender, 1));
     let batch = next_batch(&mut consumer).await;
-    consumer.acknowledge().await;
+    consumer.acknowledge();
     assert_eq!(batch.records.len(), 1);
 }

@@ -28,7 +28,7 @@ impl Server {
     async fn start() -> Self {
         let directory = Directory::new();
         let store = Store::Sqlite(directory.open().unwrap());
-        let (publisher, subscriber) = feed::embedded::open(&feed::Options::default());
+        let (to_feed, from_feed) = feed::embedded::open(&feed::Options::default());
         let snapshot = load(&store.reader(), 1).await.unwrap();
         let marks = Arc::new(Marks::new(snapshot.positions(), 10));
         let published = Published::new(snapshot);
@@ -39,7 +39,7 @@ impl Server {
             move |one| seen.lock().unwrap().push(one)
         };
         let following = tokio::spawn(run(Follower {
-            subscriber: Subscriber::Embedded(subscriber),
+            subscriber: Subscriber::Embedded(from_feed),
             reader: store.reader(),
             published: Arc::clone(&published),
             marks: Arc::clone(&marks),
@@ -49,7 +49,7 @@ impl Server {
         Self {
             _directory: directory,
             store,
-            publisher: Publisher::Embedded(publisher),
+            publisher: Publisher::Embedded(to_feed),
             published,
             marks,
             seen,

@@ -46,6 +46,9 @@ pub enum Asked {
     Join,
 }
 
+/// Decides what a call comes to.
+pub type Decides = Box<dyn FnMut(&Asked) -> Fate + Send>;
+
 #[derive(Default)]
 pub struct State {
     /// Where each partition of the log ends.
@@ -64,7 +67,7 @@ pub struct State {
     /// What the next applies come to.
     pub applies: VecDeque<Fate>,
     /// What all else comes to.
-    pub otherwise: Option<Box<dyn FnMut(&Asked) -> Fate + Send>>,
+    pub otherwise: Option<Decides>,
     pub asked: Vec<Asked>,
     pub strange: bool,
 }

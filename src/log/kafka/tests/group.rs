@@ -76,7 +76,7 @@ async fn work(mut worker: Worker, me: usize, ledger: Arc<Mutex<Ledger>>, total: 
                     applied
                 };
                 if applied {
-                    worker.acknowledge().await;
+                    worker.acknowledge();
                 }
             }
         }
@@ -148,7 +148,7 @@ async fn who_leaves_is_told_and_comes_back() {
     let mut worker = sole_worker(&options).await;
     start_all(&mut worker).await;
     batch(&mut worker).await;
-    worker.leave().await;
+    worker.leave();
     loop {
         match event(&mut worker).await {
             Event::Revoked(_) => break,
@@ -159,7 +159,7 @@ async fn who_leaves_is_told_and_comes_back() {
     assert!(!worker.owns_batch());
     // Not its own any more: passed over.
     start_all(&mut worker).await;
-    worker.join().await;
+    worker.join();
     assert_eq!(assigned(&mut worker).await, [0, 1, 2]);
     start_all(&mut worker).await;
     let batch = batch(&mut worker).await;

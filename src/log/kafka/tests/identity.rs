@@ -26,7 +26,7 @@ async fn worked_through(options: &Options) -> Vec<Stored> {
             assert_eq!(one.next_offset, range.from);
             (one.next_offset, one.last) = (range.to, Some(*last));
         }
-        worker.acknowledge().await;
+        worker.acknowledge();
     }
     worker.close();
     assert_eq!(in_time(worker.next()).await, Ok(None));
@@ -116,7 +116,7 @@ async fn a_log_lost_while_it_is_read_is_strange() {
     let mut taken = 0;
     while taken < 60 {
         taken += batch(&mut worker).await.records.len();
-        worker.acknowledge().await;
+        worker.acknowledge();
     }
     delete_topic(&options.cluster, &options.topic).await;
     in_time(async { while prepare(&options).await.is_err() {} }).await;

@@ -11,7 +11,7 @@ async fn positions(worker: &mut Worker, records: usize) -> Vec<Position> {
     while positions.len() < records {
         let batch = batch(worker).await;
         positions.extend(batch.records.iter().map(|record| record.position));
-        worker.acknowledge().await;
+        worker.acknowledge();
     }
     positions
 }
@@ -80,7 +80,7 @@ async fn one_partition_may_begin_again_while_others_go_on() {
             seen[partition].push(record.position.offset);
             next[partition] = record.position.offset + 1;
         }
-        worker.acknowledge().await;
+        worker.acknowledge();
     }
     assert!(seen[1].iter().copied().eq(0..end(1)));
     for offsets in seen {
@@ -153,7 +153,7 @@ async fn what_is_no_command_is_poison_and_its_neighbours_are_not() {
                 Payload::Poison { user, bytes, .. } => poison.push((user, bytes)),
             }
         }
-        worker.acknowledge().await;
+        worker.acknowledge();
     }
     assert_eq!(commands, 20);
     let bytes: Vec<&[u8]> = poison.iter().map(|(_, bytes)| bytes.as_slice()).collect();
@@ -217,7 +217,7 @@ async fn without_a_broker_appending_fails_in_time_and_reading_waits() {
             Event::Assigned(_) => start_all(&mut worker).await,
             Event::Revoked(_) => {}
             Event::Batch(batch) => {
-                worker.acknowledge().await;
+                worker.acknowledge();
                 if batch.records.iter().any(|one| one.position == acknowledged) {
                     return;
                 }
