@@ -151,7 +151,8 @@ async fn of_two_workers_one_finds_the_position_moved() {
     for round in 0..10 {
         let (mut batch, mut same) = (both(round * 2, round * 2), both(round * 2, round * 2));
         same.ranges.reverse();
-        let raced = futures_util::future::join(one.apply(&mut batch), other.apply(&mut same));
+        let (ours, theirs) = (one.apply(&mut batch), other.apply(&mut same));
+        let raced = futures_util::future::join(Box::pin(ours), Box::pin(theirs));
         let moved = Err(ApplyError::Moved(vec![(round + 1) * 2; 2]));
         match raced.await {
             (Ok(_), refused) | (refused, Ok(_)) => assert_eq!(refused, moved),

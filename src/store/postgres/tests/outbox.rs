@@ -86,7 +86,7 @@ async fn a_load_is_one_moment_oldest_first_however_much_is_written() {
             }
         }
     };
-    let ((), loads) = futures_util::future::join(writing, reading).await;
+    let ((), loads) = futures_util::future::join(Box::pin(writing), reading).await;
     assert!(loads > 1);
 }
 
