@@ -221,6 +221,11 @@ async fn verify_settings(admin: &AdminClient<Quiet>, topic: &Topic<'_>) -> Resul
     let values: HashMap<&str, &str> = values
         .filter_map(|entry| Some((entry.name.as_str(), entry.value.as_deref()?)))
         .collect();
+    // A broker may know of a topic before it knows its settings, and then names none.
+    if values.is_empty() {
+        let problem = format!("the settings of the topic {name} are not known everywhere yet");
+        return Err(SetupError::Unreachable(problem));
+    }
     settled(topic, &values)
 }
 
