@@ -5,12 +5,14 @@
 //!    a command does. Pure: no I/O, no clock, no randomness.
 //! 2. [`log`], [`store`], [`feed`]: the ports between a command and its effect. Each is an enum
 //!    with one variant per back end.
+//!    [`kafka`] is what those of a fleet share.
 //! 3. [`worker`]: takes batches from the log, has the store apply them, publishes to the feed.
+//!    [`fault`]: where a test can have it die.
 //! 4. [`snapshot`]: what readers are served: pages of serialised todos, and how they are renewed
 //!    from the feed. [`marks`]: how far this server has got, and who waits for it.
 //! 5. [`http`]: sockets, requests, answers.
 //! 6. [`app`] puts the parts together and is the only place that names back ends; [`runtime`]
-//!    gives them threads and ends them in order, along [`stage`]; [`config`] reads the
+//!    gives them threads and ends them in order, along [`stage`]; [`links`]: what they lean on; [`config`] reads the
 //!    environment, once; [`cli`] is the command line.
 //!
 //! # Invariants

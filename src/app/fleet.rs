@@ -228,13 +228,14 @@ pub fn open(options: &Options, serving_threads: usize) -> Result<App, OpenError>
     let marks = Arc::new(Marks::new(begun.snapshot.positions(), RECENT_OUTCOMES_MAX));
     let published = Published::new(begun.snapshot);
     let encoder = Encoder::spawn(&published)?;
-    let database = Link::new("postgresql");
+    let (database, kafka) = (Link::new("postgresql"), Link::new("kafka"));
+    let links = vec![database.clone(), kafka.clone()];
     let follower = Follower {
         subscriber: begun.subscriber,
         reader: begun.reader.clone(),
         published: Arc::clone(&published),
         marks: Arc::clone(&marks),
-        observe: observer(&metrics, database.clone()),
+        observe: observer(&metrics, database, kafka, log.clone()),
         stop: stop.clone(),
     };
     let app = App {
@@ -243,7 +244,7 @@ pub fn open(options: &Options, serving_threads: usize) -> Result<App, OpenError>
         marks,
         reader: begun.reader,
         metrics,
-        links: vec![database],
+        links,
         threads: vec![follow(runtime, follower, stage.clone())?],
         stage,
         encoder,
@@ -269,7 +270,20 @@ pub(super) fn config_error(error: SetupError) -> OpenError {
     }
 }
 
-fn observer(metrics: &Metrics, database: Link) -> impl Fn(Seen) + Send + 'static {
+/// What is seen of the store comes once a second at least: the log is looked at with it.
+fn observer(
+    metrics: &Metrics,
+    database: Link,
+    kafka: Link,
+    log: Appender,
+) -> impl Fn(Seen) + Send + 'static {
+    let look = move || {
+        if log.is_reachable() {
+            kafka.answers();
+        } else {
+            kafka.fails("no broker is connected");
+        }
+    };
     let snapshots = SnapshotMetrics::register(metrics);
     let follower = FollowerMetrics::register(metrics);
     move |seen| match seen {
@@ -283,8 +297,14 @@ fn observer(metrics: &Metrics, database: Link) -> impl Fn(Seen) + Send + 'static
             follower.reload_seconds.observe(took.as_secs_f64());
         }
         Seen::Lag(commands) => follower.lag.set(commands.cast_signed()),
-        Seen::StoreAnswers => database.answers(),
-        Seen::StoreFails(reason) => database.fails(reason),
+        Seen::StoreAnswers => {
+            database.answers();
+            look();
+        }
+        Seen::StoreFails(reason) => {
+            database.fails(reason);
+            look();
+        }
     }
 }
 

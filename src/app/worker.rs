@@ -116,6 +116,7 @@ fn observer(metrics: &Metrics, database: Link, kafka: Link) -> impl FnMut(Seen) 
     move |seen| match seen {
         Seen::Batch(step) => count(&steps, &step),
         Seen::Owned(partitions) => share.partitions.set(gauge(partitions)),
+        Seen::Lag(commands) => share.lag.set(commands.cast_signed()),
         Seen::Outbox(ranges) => share.outbox.set(gauge(ranges)),
         Seen::Restarted => share.restarts.inc(),
         Seen::StoodAside => share.stood_aside.inc(),

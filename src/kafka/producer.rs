@@ -175,6 +175,12 @@ impl Producer {
         }
     }
 
+    /// Whether any broker is connected, or was a moment ago.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.current.load().health.is_reachable()
+    }
+
     /// Records, and about how many bytes of them, that are not acknowledged yet.
     #[must_use]
     pub fn queued(&self) -> (usize, usize) {

@@ -103,6 +103,15 @@ impl Appender {
         }
     }
 
+    /// Whether a command could be made durable now, as far as is known without trying.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        match self {
+            Self::Embedded(_) => true,
+            Self::Kafka(appender) => appender.is_reachable(),
+        }
+    }
+
     /// Takes no more commands from any appender; those that wait are still made durable. Alone,
     /// the consumer ends after them.
     pub fn close(&self) {
@@ -188,6 +197,18 @@ impl Consumer {
             Self::Kafka(_) => false,
             #[cfg(test)]
             Self::Scripted(_) => false,
+        }
+    }
+
+    /// Commands that were acknowledged and are not applied, in the partitions of this consumer and
+    /// a moment ago. Alone nothing is acknowledged before it is applied.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        match self {
+            Self::Embedded(_) => 0,
+            Self::Kafka(consumer) => consumer.lag(),
+            #[cfg(test)]
+            Self::Scripted(_) => 0,
         }
     }
 

@@ -53,6 +53,7 @@ impl WorkerMetrics {
 #[derive(Clone)]
 pub struct ShareMetrics {
     pub partitions: IntGauge,
+    pub lag: IntGauge,
     pub outbox: IntGauge,
     pub restarts: IntCounter,
     pub stood_aside: IntCounter,
@@ -66,6 +67,10 @@ impl ShareMetrics {
             partitions: metrics.settable(
                 "worker_partitions",
                 "Partitions of the log that are this worker's",
+            ),
+            lag: metrics.settable(
+                "log_lag_commands",
+                "Commands of its partitions that were acknowledged and not applied, a moment ago",
             ),
             outbox: metrics.settable(
                 "outbox_ranges",

@@ -76,6 +76,8 @@ pub enum Seen {
     Batch(Step),
     /// Partitions that are this worker's now.
     Owned(usize),
+    /// Commands of these that wait.
+    Lag(u64),
     /// Ranges that lay in the outbox of its partitions when it looked.
     Outbox(usize),
     /// It began again where the store stands.

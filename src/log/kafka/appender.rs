@@ -64,6 +64,10 @@ impl Appender {
         self.producer.queued()
     }
 
+    pub(in crate::log) fn is_reachable(&self) -> bool {
+        self.producer.is_reachable()
+    }
+
     pub(in crate::log) fn close(&self) {
         self.producer.close();
     }

@@ -39,6 +39,9 @@ pub(super) struct State {
     requests: VecDeque<Request>,
     /// How far the worker has got, for tools that show the lag.
     applied: BTreeMap<u16, u64>,
+    /// How far each partition that was begun is applied, and where it ends.
+    progress: BTreeMap<u16, u64>,
+    ends: BTreeMap<u16, u64>,
     strange: Option<Strange>,
     closed: bool,
     /// The poller has left.
@@ -69,6 +72,7 @@ impl Shared {
         let mut state = self.lock();
         let partitions = state.buffer.revoke();
         state.applied.clear();
+        state.progress.clear();
         if state.assigned.take().is_none() && !partitions.is_empty() {
             state.revoked = Some(partitions);
         }
@@ -79,6 +83,10 @@ impl Shared {
     pub fn fetched(&self, fetched: super::buffer::Fetched) {
         self.lock().buffer.push(fetched);
         self.changed.notify_one();
+    }
+
+    pub fn ends(&self, ends: BTreeMap<u16, u64>) {
+        self.lock().ends = ends;
     }
 
     pub fn fail(&self, strange: Strange) {
@@ -135,6 +143,8 @@ impl Consumer {
                 assigned: None,
                 requests: VecDeque::from([Request::Join]),
                 applied: BTreeMap::new(),
+                progress: BTreeMap::new(),
+                ends: BTreeMap::new(),
                 strange: None,
                 closed: false,
                 ended: false,
@@ -246,6 +256,9 @@ impl Consumer {
             let verified = spawn_blocking(move || identity::verify(&options, &stored)).await;
             match verified.expect("verifying does not panic") {
                 Ok(()) => {
+                    let next = owned.iter();
+                    let next = next.map(|(stored, _)| (stored.partition, stored.next_offset));
+                    self.shared.lock().progress.extend(next);
                     let begin = owned.into_iter();
                     let begin = begin
                         .map(|(stored, term)| (stored.partition, term, stored.next_offset))
@@ -281,8 +294,19 @@ impl Consumer {
         for (partition, term, to) in &self.handed_out {
             if state.buffer.is_owned(*partition, *term) {
                 state.applied.insert(*partition, *to);
+                state.progress.insert(*partition, *to);
             }
         }
+    }
+
+    /// Commands of the partitions begun that are not applied, as far as is known.
+    pub(in crate::log) fn lag(&self) -> u64 {
+        let state = self.shared.lock();
+        let lag = |(partition, next): (&u16, &u64)| {
+            let end = state.ends.get(partition).copied().unwrap_or(*next);
+            end.saturating_sub(*next)
+        };
+        state.progress.iter().map(lag).sum()
     }
 
     pub(in crate::log) fn leave(&self) {

@@ -11,6 +11,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
@@ -32,6 +33,8 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long the group waits for members to come back when partitions are given out anew.
 const REBALANCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the client says where the partitions end.
+const STATISTICS_EVERY: Duration = Duration::from_secs(1);
 /// How often offsets are committed, which only tools look at.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
@@ -74,6 +77,7 @@ fn configure(options: &Options) -> ClientConfig {
         .set("partition.assignment.strategy", "range")
         .set("session.timeout.ms", millis(SESSION_TIMEOUT))
         .set("heartbeat.interval.ms", millis(HEARTBEAT))
+        .set("statistics.interval.ms", millis(STATISTICS_EVERY))
         .set("max.poll.interval.ms", millis(REBALANCE_TIMEOUT));
     config
 }
@@ -270,6 +274,19 @@ impl ClientContext for Membership {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, "kafka: {reason}");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let partitions = statistics
+            .topics
+            .values()
+            .flat_map(|topic| &topic.partitions);
+        // Negative where it is not known.
+        let end = |(partition, known): (&i32, &rdkafka::statistics::Partition)| {
+            let partition = u16::try_from(*partition).ok()?;
+            Some((partition, u64::try_from(known.hi_offset).ok()?))
+        };
+        self.0.ends(partitions.filter_map(end).collect());
     }
 }
 

@@ -66,9 +66,7 @@ fn a_bad_value_names_its_variable() {
 
 #[test]
 fn what_is_not_in_this_version_is_refused_by_name() {
-    for name in ["JWT_JWKS_FILE", "KAFKA_BOOTSTRAP_SERVERS"] {
-        refused_naming(&Launch::new().env(name, "x"), name);
-    }
+    refused_naming(&Launch::new().env("JWT_JWKS_FILE", "x"), "JWT_JWKS_FILE");
 }
 
 #[test]
@@ -79,17 +77,75 @@ fn a_secret_is_not_shown_when_it_is_refused() {
     assert!(!stderr(&output).contains("hunter2"), "{}", stderr(&output));
 }
 
+const DATABASE: (&str, &str) = ("DATABASE_URL", "postgres://localhost/millpond");
+const BROKERS: (&str, &str) = ("KAFKA_BROKERS", "localhost:9092");
+
+/// Configured as a fleet, of which nothing is there: only to be checked.
+fn fleet() -> Launch {
+    Launch::new()
+        .env(DATABASE.0, DATABASE.1)
+        .env(BROKERS.0, BROKERS.1)
+}
+
 #[test]
-fn half_a_fleet_is_refused_and_a_whole_one_is_to_come() {
-    let database = ("DATABASE_URL", "postgres://localhost/millpond");
-    let brokers = ("KAFKA_BROKERS", "localhost:9092");
-    for (name, value) in [database, brokers] {
-        refused_naming(&Launch::new().env(name, value), name);
+fn half_a_fleet_is_refused_and_the_missing_half_named() {
+    refused_naming(&Launch::new().env(DATABASE.0, DATABASE.1), BROKERS.0);
+    for name in ["KAFKA_BROKERS", "KAFKA_BOOTSTRAP_SERVERS"] {
+        refused_naming(&Launch::new().env(name, BROKERS.1), DATABASE.0);
     }
-    let both = Launch::new().env(database.0, database.1);
-    let output = both.env(brokers.0, brokers.1).run(&["serve"]);
-    assert_eq!(output.status.code(), Some(USAGE));
-    assert!(!output.stderr.is_empty());
+    let output = fleet().run(&["--check-config"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}
+
+#[test]
+fn a_bad_value_of_a_fleet_names_its_variable() {
+    for (name, values) in [
+        (
+            "DATABASE_URL",
+            &["mysql://localhost/x", "not an address"][..],
+        ),
+        ("DATABASE_URL_FILE", &["/nowhere/at/all"]),
+        ("KAFKA_BOOTSTRAP_SERVERS", &["elsewhere:9092"]),
+        ("KAFKA_TODO_TOPIC", &["", "a topic", "results"]),
+        ("RESULTS_TOPIC", &["a/b", ".."]),
+        ("KAFKA_PARTITIONS", &["0", "1025", "-1", "many"]),
+        ("KAFKA_REPLICATION", &["0", "-1"]),
+        ("KAFKA_MIN_INSYNC", &["0", "2"]),
+        ("DB_POOL_SIZE", &["0", "1001", "some"]),
+        ("WORKER_METRICS_PORT", &["65536", "http"]),
+        ("BATCH_BYTES", &["200000000"]),
+        ("SHUTDOWN_DELAY", &["30s"]),
+    ] {
+        for value in values {
+            refused_naming(&fleet().env(name, value), name_of(name, value));
+        }
+    }
+}
+
+/// Two topics of one name are the second one's fault.
+fn name_of<'a>(name: &'a str, value: &str) -> &'a str {
+    if value == "results" {
+        "RESULTS_TOPIC"
+    } else {
+        name
+    }
+}
+
+#[test]
+fn the_servers_of_a_fleet_must_share_a_key() {
+    refused_naming(&fleet().without("JWT_SECRET"), "JWT_SECRET");
+}
+
+#[test]
+fn a_password_is_not_shown_when_its_address_is_refused() {
+    for url in [
+        "postgres://u:hunter2@/x?sslmode=maybe",
+        "mysql://u:hunter2@h/x",
+    ] {
+        let output = fleet().env("DATABASE_URL", url).run(&["--check-config"]);
+        assert_eq!(output.status.code(), Some(USAGE), "{url}");
+        assert!(!stderr(&output).contains("hunter2"), "{}", stderr(&output));
+    }
 }
 
 #[test]

@@ -141,10 +141,12 @@ fn healthcheck_tells_a_server_from_none() {
 }
 
 #[test]
-fn the_worker_says_that_there_is_no_fleet_yet() {
+fn a_worker_without_a_fleet_says_what_it_needs() {
     let output = Command::new(WORKER).env_clear().output().unwrap();
     assert_eq!(output.status.code(), Some(USAGE));
-    assert!(!output.stderr.is_empty());
+    for name in ["DATABASE_URL", "KAFKA_BROKERS"] {
+        assert!(stderr(&output).contains(name), "{}", stderr(&output));
+    }
 }
 
 #[test]
