@@ -7,6 +7,8 @@ mod alone;
 mod data_dir;
 pub mod dead_letters;
 pub mod fleet;
+mod reach;
+pub mod seed;
 pub mod worker;
 
 use std::io;
