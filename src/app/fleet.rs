@@ -173,7 +173,7 @@ pub fn open(options: &Options, serving_threads: usize) -> Result<App, OpenError>
         stage,
         encoder,
         stop,
-        _data_dir: None,
+        data_dir: None,
     };
     app.gauge();
     Ok(app)
