@@ -121,8 +121,8 @@ pub(super) fn address(url: &str) -> Result<postgres::Address, OpenError> {
 
 /// Why something of a fleet is not there.
 pub(super) enum Missing {
-    /// It may come.
-    Yet(String),
+    /// It may come; the variable says where it is expected.
+    Yet(&'static str, String),
     ForGood(OpenError),
 }
 
@@ -132,7 +132,7 @@ impl From<SetupError> for Missing {
             SetupError::Config { variable, problem } => {
                 Self::ForGood(OpenError::Config { variable, problem })
             }
-            SetupError::Unreachable(_) => Self::Yet(error.to_string()),
+            SetupError::Unreachable(_) => Self::Yet("KAFKA_BROKERS", error.to_string()),
         }
     }
 }
@@ -140,7 +140,9 @@ impl From<SetupError> for Missing {
 impl From<store::OpenError> for Missing {
     fn from(error: store::OpenError) -> Self {
         let variable = match error {
-            store::OpenError::Unreachable(_) => return Self::Yet(error.to_string()),
+            store::OpenError::Unreachable(_) => {
+                return Self::Yet("DATABASE_URL", error.to_string());
+            }
             store::OpenError::Partitions { .. } => "KAFKA_PARTITIONS",
             _ => "DATABASE_URL",
         };
@@ -154,7 +156,7 @@ impl From<store::OpenError> for Missing {
 impl From<LoadError> for Missing {
     fn from(error: LoadError) -> Self {
         match error {
-            LoadError::Store(error) => Self::Yet(error.to_string()),
+            LoadError::Store(error) => Self::Yet("DATABASE_URL", error.to_string()),
             LoadError::Partitions { .. } => Self::ForGood(OpenError::Config {
                 variable: "KAFKA_PARTITIONS",
                 problem: error.to_string(),
@@ -174,7 +176,9 @@ where
         match attempt().await {
             Ok(there) => return Ok(there),
             Err(Missing::ForGood(error)) => return Err(error),
-            Err(Missing::Yet(reason)) => warn!(reason, again_in = ?wait, "cannot start yet"),
+            Err(Missing::Yet(variable, reason)) => {
+                warn!(variable, reason, again_in = ?wait, "cannot start yet");
+            }
         }
         sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
@@ -263,10 +267,7 @@ fn open_log(options: &Options) -> Result<Appender, OpenError> {
 pub(super) fn config_error(error: SetupError) -> OpenError {
     match Missing::from(error) {
         Missing::ForGood(error) => error,
-        Missing::Yet(problem) => OpenError::Config {
-            variable: "KAFKA_BROKERS",
-            problem,
-        },
+        Missing::Yet(variable, problem) => OpenError::Config { variable, problem },
     }
 }
 
@@ -370,7 +371,7 @@ async fn ids(reader: &Reader) -> Result<HashSet<Uuid>, OpenError> {
         };
         match reader.load(&mut note).await {
             Ok(_) => Ok(ids),
-            Err(error) => Err(Missing::Yet(error.to_string())),
+            Err(error) => Err(Missing::Yet("DATABASE_URL", error.to_string())),
         }
     };
     until_reachable(load).await
