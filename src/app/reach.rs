@@ -17,8 +17,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Why something of a fleet is not there.
 pub enum Missing {
-    /// It may come.
-    Yet(String),
+    /// It may come; the variable says where it is expected.
+    Yet(&'static str, String),
     ForGood(OpenError),
 }
 
@@ -28,7 +28,7 @@ impl From<SetupError> for Missing {
             SetupError::Config { variable, problem } => {
                 Self::ForGood(OpenError::Config { variable, problem })
             }
-            SetupError::Unreachable(_) => Self::Yet(error.to_string()),
+            SetupError::Unreachable(_) => Self::Yet("KAFKA_BROKERS", error.to_string()),
         }
     }
 }
@@ -36,7 +36,9 @@ impl From<SetupError> for Missing {
 impl From<store::OpenError> for Missing {
     fn from(error: store::OpenError) -> Self {
         let variable = match error {
-            store::OpenError::Unreachable(_) => return Self::Yet(error.to_string()),
+            store::OpenError::Unreachable(_) => {
+                return Self::Yet("DATABASE_URL", error.to_string());
+            }
             store::OpenError::Partitions { .. } => "KAFKA_PARTITIONS",
             _ => "DATABASE_URL",
         };
@@ -50,7 +52,7 @@ impl From<store::OpenError> for Missing {
 impl From<LoadError> for Missing {
     fn from(error: LoadError) -> Self {
         match error {
-            LoadError::Store(error) => Self::Yet(error.to_string()),
+            LoadError::Store(error) => Self::Yet("DATABASE_URL", error.to_string()),
             LoadError::Partitions { .. } => Self::ForGood(OpenError::Config {
                 variable: "KAFKA_PARTITIONS",
                 problem: error.to_string(),
@@ -70,7 +72,9 @@ where
         match attempt().await {
             Ok(there) => return Ok(there),
             Err(Missing::ForGood(error)) => return Err(error),
-            Err(Missing::Yet(reason)) => warn!(reason, again_in = ?wait, "cannot start yet"),
+            Err(Missing::Yet(variable, reason)) => {
+                warn!(variable, reason, again_in = ?wait, "cannot start yet");
+            }
         }
         sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);

@@ -59,7 +59,7 @@ async fn ids(reader: &Reader) -> Result<HashSet<Uuid>, OpenError> {
         };
         match reader.load(&mut note).await {
             Ok(_) => Ok(ids),
-            Err(error) => Err(Missing::Yet(error.to_string())),
+            Err(error) => Err(Missing::Yet("DATABASE_URL", error.to_string())),
         }
     };
     until_reachable(load).await

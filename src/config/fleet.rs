@@ -181,7 +181,9 @@ impl FleetSettings {
                 "KAFKA_BOOTSTRAP_SERVERS",
                 "is another name of KAFKA_BROKERS, and they differ; set one of them",
             )),
-            (one, other) => Ok(one.or(other)),
+            (Some(brokers), _) => listed("KAFKA_BROKERS", brokers).map(Some),
+            (None, Some(brokers)) => listed("KAFKA_BOOTSTRAP_SERVERS", brokers).map(Some),
+            (None, None) => Ok(None),
         }
     }
 
@@ -207,4 +209,16 @@ impl FleetSettings {
         }
         Ok(())
     }
+}
+
+/// The Kafka client drops what it cannot read, and would wait for nobody for ever.
+fn listed(variable: &'static str, brokers: String) -> Result<String, BadConfig> {
+    let is_host = |part: &str| {
+        let host = part.trim();
+        !host.is_empty() && !host.starts_with(':') && !host.contains(char::is_whitespace)
+    };
+    if brokers.split(',').all(is_host) {
+        return Ok(brokers);
+    }
+    Err(bad(variable, "must be a list as in host:9092,other:9092"))
 }

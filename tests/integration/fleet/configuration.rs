@@ -117,7 +117,9 @@ fn a_role_without_rights_is_refused() {
         &fleet.launch.clone().env("DATABASE_URL", &url),
         &["DATABASE_URL", "todos"],
     );
-    fleet.database.execute(&format!("DROP ROLE {role}"));
+    fleet
+        .database
+        .execute(&format!("DROP OWNED BY {role}; DROP ROLE {role};"));
 }
 
 #[test]
