@@ -5,7 +5,8 @@
 #
 #   stack.sh up [SERVICE…]          postgres, redis, kafka or one broker as in kafka-2; all by default
 #   stack.sh down                   ends what it started, and nothing else; CLEAN=1 removes the data
-#   stack.sh signal NAME SIGNAL     to one process: postgres, redis, kafka-1, …
+#   stack.sh signal NAME SIGNAL     to one process: postgres, redis, kafka-1, …; one that the signal
+#                                   ends is waited for
 #   stack.sh status
 #
 # BROKERS=3 makes three brokers. STACK_DIR=… keeps another stack elsewhere, NATIVE=1 does without

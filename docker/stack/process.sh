@@ -56,6 +56,10 @@ signal() {
 native_signal() {
     (($# == 2)) || die "signal NAME SIGNAL"
     signal "$1" "$2" || die "$1 does not run"
+    case $2 in
+        STOP | CONT) ;;
+        *) await_end "$1" ;;
+    esac
 }
 
 native_status() {

@@ -27,6 +27,9 @@ const WORKER_STOPPED: Duration = Duration::from_secs(13);
 /// Writes that are made durable between two faults: the fleet works again.
 const DURABLE_BETWEEN: usize = 150;
 
+/// Few: most clients wait for an outcome that does not come.
+const DURABLE_WITHOUT_WORKERS: usize = 20;
+
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     KillWorker,
@@ -75,7 +78,7 @@ impl Chaos<'_> {
             }
             Fault::KillAllWorkers => {
                 self.workers.clear();
-                self.durable(DURABLE_BETWEEN);
+                self.durable(DURABLE_WITHOUT_WORKERS);
                 self.workers
                     .extend(iter::repeat_with(|| self.fleet.worker()).take(WORKERS));
             }
@@ -140,7 +143,8 @@ impl Chaos<'_> {
 fn whatever_is_killed_what_was_acknowledged_is_applied_once_and_in_order() {
     let mut dice = dice();
     let stack = Stack::up(&["postgres", "kafka"], 1);
-    let fleet = Fleet::on(&stack);
+    // Less than the patience of a client.
+    let fleet = Fleet::on(&stack).env("KAFKA_GIFT_CODE_TIMEOUT", "5");
     let servers: Vec<Server> = iter::repeat_with(|| fleet.server()).take(SERVERS).collect();
     let crowd = Crowd::new(&fleet.launch, servers.iter().map(Server::address).collect());
     let mut chaos = Chaos {

@@ -109,17 +109,18 @@ fn wrong_credentials_are_refused_and_not_shown() {
 fn a_role_without_rights_is_refused() {
     let fleet = Fleet::new();
     let role = format!("reader_{:016x}", rand::random::<u64>());
-    fleet
-        .database
-        .execute(&format!("CREATE ROLE {role} LOGIN PASSWORD 'a password'"));
+    fleet.database.execute(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'a password';
+        GRANT SELECT ON refinery_schema_history TO {role};"
+    ));
     let url = fleet.database.url_as(&role, "a%20password");
     refused(
         &fleet.launch.clone().env("DATABASE_URL", &url),
         &["DATABASE_URL", "todos"],
     );
-    fleet
-        .database
-        .execute(&format!("DROP OWNED BY {role}; DROP ROLE {role};"));
+    fleet.database.execute(&format!(
+        "REVOKE SELECT ON refinery_schema_history FROM {role}; DROP ROLE {role};"
+    ));
 }
 
 #[test]
