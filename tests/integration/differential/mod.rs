@@ -77,19 +77,31 @@ impl Pair {
         pair
     }
 
-    /// Encodings follow a snapshot; what is there is compared, not when it comes.
+    /// Encodings follow a snapshot, some once they were asked for. What is there is compared, not
+    /// when it comes.
     fn wait_for_codings(&self) {
-        for (server, _) in &self.sides {
-            for target in streams::TARGETS {
-                for coding in ["gzip", "br", "zstd"] {
-                    let request = get(target).with("Accept-Encoding", coding);
-                    eventually("all codings are made", PATIENCE, || {
-                        let response = server.anyone().ask(&request).expect(200);
-                        (response.header("Content-Encoding") == Some(coding)).then_some(())
-                    });
-                }
-            }
+        let servers = || self.sides.iter().map(|(server, _)| server);
+        let codings = ["gzip", "br", "zstd"];
+        let wants = || {
+            streams::TARGETS
+                .iter()
+                .flat_map(|target| codings.map(|coding| (target, coding)))
+        };
+        let has = |server: &Server, target: &str, coding: &str| {
+            let request = get(target).with("Accept-Encoding", coding);
+            let response = server.anyone().ask(&request).expect(200);
+            response.header("Content-Encoding") == Some(coding)
+        };
+        for (server, (target, coding)) in
+            servers().flat_map(|server| wants().map(move |want| (server, want)))
+        {
+            has(server, target, coding);
         }
+        eventually("all codings are made", PATIENCE, || {
+            let mut all = servers().flat_map(|server| wants().map(move |want| (server, want)));
+            all.all(|(server, (target, coding))| has(server, target, coding))
+                .then_some(())
+        });
     }
 
     /// What each side sends, until it or the client closes.

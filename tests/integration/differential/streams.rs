@@ -13,6 +13,9 @@ pub const TARGETS: [&str; 4] = [
     "/todos",
 ];
 
+/// A todo that is not there.
+const ABSENT: &str = "/todos/01234567-89ab-7def-8123-456789abcdef";
+
 /// What a client may know of the servers.
 pub struct Known {
     /// Entity tags of the targets, in some codings.
@@ -250,13 +253,13 @@ fn odd(dice: &mut Dice, known: &Known) -> Vec<u8> {
     bytes
 }
 
-/// A write that is refused or rejected: it changes nothing that is read.
+/// A write that is refused before it comes to the log: even a rejected command makes a new snapshot,
+/// whose encodings are then to be made anew.
 fn refused(dice: &mut Dice, known: &Known) -> Vec<u8> {
-    let absent = "/todos/01234567-89ab-7def-8123-456789abcdef";
     let (method, target) = *[
         ("POST", "/todos"),
-        ("PUT", absent),
-        ("DELETE", absent),
+        ("PUT", ABSENT),
+        ("DELETE", ABSENT),
         ("GET", "/todos?limit=7"),
     ]
     .choose(dice)
@@ -269,9 +272,7 @@ fn refused(dice: &mut Dice, known: &Known) -> Vec<u8> {
         head.put(dice, "Content-Type: application/json".to_owned());
     }
     head.put(dice, "X-Request-Id: a-write".to_owned());
-    if one_in(dice, 2) {
-        head.put(dice, "Prefer: wait=30".to_owned());
-    }
+    head.put(dice, "If-Match: nonsense".to_owned());
     let long = format!(
         "{{\"title\":\"{}\"}}",
         "t".repeat(dice.random_range(1_900..2_200))
@@ -330,25 +331,34 @@ pub fn reads(dice: &mut Dice, known: &Known) -> Vec<u8> {
 
 /// Reads among creates that wait, each read one that shows the last create.
 pub fn with_writes(dice: &mut Dice, known: &Known) -> Vec<u8> {
-    let mut stream = vec![];
-    for _ in 0..dice.random_range(1..6) {
-        let mut head = if one_in(dice, 3) {
-            let mut head = Head::new(dice, "POST /todos HTTP/1.1".to_owned());
-            for field in ["Content-Type: application/json", "Prefer: wait=30"] {
-                head.put(dice, field.to_owned());
-            }
-            head.put(dice, format!("Authorization: {}", known.token));
-            stream.extend(put_body(dice, head, "{\"title\":\"a new one\"}"));
-            continue;
-        } else {
-            let limit = dice.random_range(1..20);
-            Head::new(dice, format!("GET /todos?limit={limit} HTTP/1.1"))
-        };
+    let count = dice.random_range(1..6);
+    let mut request = || {
+        let write = one_in(dice, 3);
+        let limit = dice.random_range(1..20);
+        let read = format!("GET /todos?limit={limit} HTTP/1.1");
+        let line = if write { write_line(dice) } else { read };
+        let mut head = Head::new(dice, line);
         let id = dice.random_range(0..100);
-        head.put(dice, format!("X-Request-Id: read-{id}"));
-        stream.extend(head.bytes());
-    }
-    stream
+        head.put(dice, format!("X-Request-Id: id-{id}"));
+        if !write {
+            return head.bytes();
+        }
+        for field in ["Content-Type: application/json", "Prefer: wait=30"] {
+            head.put(dice, field.to_owned());
+        }
+        head.put(dice, format!("Authorization: {}", known.token));
+        put_body(dice, head, "{\"title\":\"a new one\"}")
+    };
+    (0..count).flat_map(|_| request()).collect()
+}
+
+/// A create, or a write to what is not there.
+fn write_line(dice: &mut Dice) -> String {
+    let (method, target) = match dice.random_range(0..3) {
+        0 => ("PUT", ABSENT),
+        _ => ("POST", "/todos"),
+    };
+    format!("{method} {target} HTTP/1.1")
 }
 
 /// Changes, drops, doubles or puts in a few bytes.
