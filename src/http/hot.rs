@@ -135,8 +135,12 @@ impl Hot {
             if !unread.is_empty() {
                 socket.note_head(bytes);
                 unread.extend_from_slice(bytes);
-                let is_full = unread.len() >= core.shared.options.head_bytes_max;
-                if self.searched > 0 && !is_full && !head::ends(&unread, self.searched) {
+                if self.searched > 0 && !head::ends(&unread, self.searched) {
+                    if unread.len() >= core.shared.options.head_bytes_max {
+                        // As hyper says of a head that came in parts, whatever is in it.
+                        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                        return Poll::Ready(Leave::Done(Passed::Over(Some(status))));
+                    }
                     self.searched = unread.len();
                     socket.unread.replace(unread);
                     continue;

@@ -173,7 +173,7 @@ fn plain(dice: &mut Dice, known: &Known) -> Vec<u8> {
 }
 
 /// A read that is not plain in one way or another.
-fn odd(dice: &mut Dice, known: &Known) -> Vec<u8> {
+fn odd(dice: &mut Dice, known: &Known, filler_bytes: usize) -> Vec<u8> {
     let by_id = format!("/todos/{}", known.todo);
     let targets = [
         "/todos?limit=0",
@@ -219,7 +219,7 @@ fn odd(dice: &mut Dice, known: &Known) -> Vec<u8> {
     let mut head = Head::new(dice, format!("{method} {target} {version}"));
     put_plain_fields(dice, &mut head, known);
     let many = "X: y\r\n".repeat(dice.random_range(50..110)) + "X: y";
-    let long = format!("X: {}", "y".repeat(dice.random_range(15_000..17_000)));
+    let long = format!("X: {}", "y".repeat(filler_bytes));
     let fields = [
         "Host: h",
         "Host: a b",
@@ -312,18 +312,22 @@ fn put_body(dice: &mut Dice, mut head: Head, body: &str) -> Vec<u8> {
 pub fn requests(dice: &mut Dice, known: &Known) -> Vec<u8> {
     let count = dice.random_range(1..8);
     let mut request = || match dice.random_range(0..8) {
-        0 | 1 => odd(dice, known),
+        0 | 1 => {
+            let filler_bytes = dice.random_range(15_000..17_000);
+            odd(dice, known, filler_bytes)
+        }
         2 => refused(dice, known),
         _ => plain(dice, known),
     };
     (0..count).flat_map(|_| request()).collect()
 }
 
-/// Reads only, which are answered at once.
+/// Reads only, which are answered at once. All fit a read of hyper's: where in a longer head it finds
+/// the damage depends on how it reads.
 pub fn reads(dice: &mut Dice, known: &Known) -> Vec<u8> {
     let count = dice.random_range(1..5);
     let mut request = || match dice.random_range(0..4) {
-        0 => odd(dice, known),
+        0 => odd(dice, known, 100),
         _ => plain(dice, known),
     };
     (0..count).flat_map(|_| request()).collect()
