@@ -10,9 +10,12 @@
 mod head;
 mod output;
 mod ready;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -22,17 +25,17 @@ use hyper::{Method, StatusCode};
 pub use output::Output;
 pub use ready::Answers;
 
-use super::conditional::Accepts;
 use super::core::Core;
 use super::gate::{self, Passed};
 use super::socket::{Phase, Socket};
 use crate::clock::Stopwatch;
 use crate::metrics::Handler;
-use head::{Asked, Next};
+use head::{Asked, Last, Next};
 
 /// What one core's connections use in turn, and no two at once.
 pub struct Desk {
     pub answers: Answers,
+    last: Last,
     output: Output,
 }
 
@@ -40,6 +43,7 @@ impl Desk {
     pub fn new(answers: Answers) -> RefCell<Self> {
         RefCell::new(Self {
             answers,
+            last: Last::default(),
             output: Output::default(),
         })
     }
@@ -191,11 +195,10 @@ impl Hot {
                     return None;
                 }
                 Stop::Framed { bytes: framed } => {
-                    let come =
-                        usize::try_from(framed).map_or(rest.len(), |all| all.min(rest.len()));
-                    let (begun, behind) = rest.split_at(come);
+                    let here = usize::try_from(framed).unwrap_or(usize::MAX);
+                    let (begun, behind) = rest.split_at(here.min(rest.len()));
                     self.keep(socket, behind, false);
-                    let missing = framed - come as u64;
+                    let missing = framed - begun.len() as u64;
                     return Some(Leave::Framed(Bytes::copy_from_slice(begun), missing));
                 }
                 Stop::Unframed => return Some(Leave::Unframed(Bytes::copy_from_slice(rest))),
@@ -227,15 +230,16 @@ impl Desk {
             if !self.output.has_room() {
                 break Stop::Full;
             }
-            let asked = match head::next(rest, head_bytes_max) {
+            let asked = match self.last.next(rest, head_bytes_max) {
                 Next::Hot(asked) => asked,
                 Next::Framed { bytes } => break Stop::Framed { bytes },
                 Next::Partial => break Stop::Dry,
                 Next::Unframed => break Stop::Unframed,
             };
-            *rest = &rest[asked.head_bytes..];
+            let (head, behind) = rest.split_at(asked.head_bytes);
+            *rest = behind;
             let closes = asked.closes || draining;
-            counts.count(&asked, self.put_answer(&asked, closes));
+            counts.0[self.put_answer(head, &asked, closes) as usize] += 1;
             if closes {
                 break Stop::Closing;
             }
@@ -244,44 +248,60 @@ impl Desk {
         stop
     }
 
-    fn put_answer(&mut self, asked: &Asked<'_>, closes: bool) -> StatusCode {
-        let accepts = asked.codings.map(|codings| Accepts::of([codings]));
-        let ready = self.answers.to(asked.limit, accepts);
-        if asked.tags.is_some_and(|tags| ready.is_named_by(tags)) {
-            self.output.put_not_modified(ready, asked, closes);
-            StatusCode::NOT_MODIFIED
-        } else {
-            self.output.put_found(ready, asked, closes);
-            StatusCode::OK
+    fn put_answer(&mut self, head: &[u8], asked: &Asked, closes: bool) -> Kind {
+        let part = |place: &Range<usize>| &head[place.clone()];
+        let request_id = asked.request_id.as_ref().map(part);
+        let ready = self.answers.to(asked.limit, asked.accepts);
+        let has = asked.tags.as_ref().map(part);
+        match (
+            has.is_some_and(|tags| ready.is_named_by(tags)),
+            asked.wants_body,
+        ) {
+            (true, wants_body) => {
+                self.output.put_not_modified(ready, request_id, closes);
+                if wants_body { Kind::Had } else { Kind::HeadHad }
+            }
+            (false, true) => {
+                self.output.put_found(ready, request_id, closes);
+                Kind::Found
+            }
+            (false, false) => {
+                self.output.put_head(ready, request_id, closes);
+                Kind::HeadFound
+            }
         }
     }
 }
 
-/// Answers of one batch, by method and status.
-#[derive(Default)]
-struct Counts([u32; 4]);
+/// What an answer is counted as.
+#[derive(Clone, Copy)]
+enum Kind {
+    Found,
+    Had,
+    HeadFound,
+    HeadHad,
+}
 
-/// What [`Counts`] counts, at its index.
-const COUNTED: [(Method, StatusCode); 4] = [
+/// Method and status of each [`Kind`].
+const KINDS: [(Method, StatusCode); 4] = [
     (Method::GET, StatusCode::OK),
     (Method::GET, StatusCode::NOT_MODIFIED),
     (Method::HEAD, StatusCode::OK),
     (Method::HEAD, StatusCode::NOT_MODIFIED),
 ];
 
-impl Counts {
-    fn count(&mut self, asked: &Asked<'_>, status: StatusCode) {
-        let method = if asked.wants_body { 0 } else { 2 };
-        self.0[method + usize::from(status == StatusCode::NOT_MODIFIED)] += 1;
-    }
+/// Answers of one batch, by kind.
+#[derive(Default)]
+struct Counts([u32; KINDS.len()]);
 
+impl Counts {
     /// Counts the batch as so many requests that took as long as it did.
     fn flush(self, core: &Core, watch: Stopwatch) {
-        if self.0 == [0; 4] {
+        if self.0 == [0; KINDS.len()] {
             return;
         }
         let took = watch.elapsed();
-        for ((method, status), count) in COUNTED.iter().zip(self.0) {
+        for ((method, status), count) in KINDS.iter().zip(self.0) {
             if count > 0 {
                 core.metrics
                     .requests(Handler::Todos, method, *status, count, took);

@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Buf;
 
 use super::super::socket::Socket;
-use super::head::Asked;
 use super::ready::Ready;
 use crate::snapshot::{Chunk, Parts};
 
@@ -46,26 +45,33 @@ impl Output {
     }
 
     /// Puts a 304 behind what is there.
-    pub fn put_not_modified(&mut self, ready: &Rc<Ready>, asked: &Asked<'_>, closes: bool) {
+    pub fn put_not_modified(&mut self, ready: &Rc<Ready>, request_id: Option<&[u8]>, closes: bool) {
         let head = ready.not_modified();
-        let fields = self.put_fields(asked.request_id, closes);
+        let fields = self.put_fields(request_id, closes);
         self.put(ready, head.begin..head.fields_end, fields, head.end);
     }
 
     /// Puts a 200 behind what is there.
-    pub fn put_found(&mut self, ready: &Rc<Ready>, asked: &Asked<'_>, closes: bool) {
+    pub fn put_found(&mut self, ready: &Rc<Ready>, request_id: Option<&[u8]>, closes: bool) {
         let head = ready.found();
-        if asked.wants_body {
-            let fields = self.put_fields(asked.request_id, closes);
-            self.put(ready, head.begin..head.fields_end, fields, ready.end());
-            self.rest = ready.pages();
-            self.fill();
+        let fields = self.put_fields(request_id, closes);
+        self.put(ready, head.begin..head.fields_end, fields, ready.end());
+        self.rest = ready.pages();
+        self.fill();
+    }
+
+    /// Puts the head of a 200 behind what is there. To HEAD, the length is among the answer's own
+    /// fields, and stands before the last of them.
+    pub fn put_head(&mut self, ready: &Rc<Ready>, request_id: Option<&[u8]>, closes: bool) {
+        let head = ready.found();
+        if !closes {
+            let fields = self.put_fields(request_id, false);
+            self.put(ready, head.begin..head.fields_end, fields, head.end);
             return;
         }
-        // To HEAD, the length is among the answer's own fields, and stands before the last one.
-        let fields = self.put_fields(asked.request_id, false);
+        let fields = self.put_fields(request_id, false);
         self.put(ready, head.begin..head.fields_end, fields, head.length_end);
-        let fields = self.put_fields(None, closes);
+        let fields = self.put_fields(None, true);
         self.put(ready, head.length_end..head.length_end, fields, head.end);
     }
 
@@ -82,11 +88,11 @@ impl Output {
         self.pieces.push(Piece::Ready(Rc::clone(ready), rest));
     }
 
-    fn put_fields(&mut self, request_id: Option<&str>, closes: bool) -> Range<usize> {
+    fn put_fields(&mut self, request_id: Option<&[u8]>, closes: bool) -> Range<usize> {
         let begin = self.fields.len();
         if let Some(id) = request_id {
-            for part in ["x-request-id: ", id, "\r\n"] {
-                self.fields.extend_from_slice(part.as_bytes());
+            for part in [b"x-request-id: ", id, b"\r\n"] {
+                self.fields.extend_from_slice(part);
             }
         }
         if closes {

@@ -100,9 +100,9 @@ impl Ready {
     }
 
     /// Whether a client with this `If-None-Match` has it.
-    pub fn is_named_by(&self, tags: &str) -> bool {
+    pub fn is_named_by(&self, tags: &[u8]) -> bool {
         let tag = self.tag.as_bytes();
-        tags.as_bytes() == tag || names(tags, tag)
+        tags == tag || std::str::from_utf8(tags).is_ok_and(|tags| names(tags, tag))
     }
 
     fn body_bytes(&self) -> usize {

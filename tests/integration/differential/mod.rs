@@ -183,7 +183,7 @@ fn is_answer_to_last(received: &[u8]) -> bool {
     tail.contains(LAST_ID) && tail.ends_with("\r\n\r\nOK")
 }
 
-/// `Date`, and the request ids (UUIDv4) that servers make.
+/// `Date`, and the request ids (`UUIDv4`) that servers make.
 fn mask_time_and_ids(bytes: &mut [u8]) {
     const DATE: &[u8] = b"\r\ndate: ";
     for at in 0..bytes.len() {

@@ -172,79 +172,84 @@ fn plain(dice: &mut Dice, known: &Known) -> Vec<u8> {
     head.bytes()
 }
 
+/// Targets that are not plain; `ID` is a todo's.
+const ODD_TARGETS: [&str; 21] = [
+    "/todos?limit=0",
+    "/todos?limit=1000001",
+    "/todos?limit=007",
+    "/todos?limit=",
+    "/todos?",
+    "/todos?limit=+7",
+    "/todos?limit=7&limit=7",
+    "/todos?x=y&limit=7",
+    "/todos?limit=7#x",
+    "/todos?limit=7&after=x",
+    "/todos/",
+    "/todos/x",
+    "/todos/ID",
+    "/TODOS",
+    "//todos",
+    "/health",
+    "/x",
+    "http://h/todos?limit=7",
+    "http://h/health",
+    "*",
+    "/todos?limit=7\u{e9}",
+];
+
+/// Fields that are not plain, in some heads.
+const ODD_FIELDS: [&str; 14] = [
+    "Host: h",
+    "Host: a b",
+    "If-None-Match: \"x\"",
+    "Accept-Encoding: br",
+    "X-Request-Id: second",
+    "Consistency-Token: 0-0",
+    "Consistency-Token: x",
+    "Content-Length: 0",
+    "Content-Length: x",
+    "Content-Length: 0\r\nContent-Length: 0",
+    "Expect: 100-continue",
+    "Upgrade: h2c",
+    "Connection: keep-alive",
+    "TE: trailers",
+];
+
+/// A request line that is odd, or not.
+fn odd_line(dice: &mut Dice, known: &Known) -> String {
+    let version = pick(
+        dice,
+        &["1.1", "1.1", "1.1", "1.1", "1.1", "1.1", "1.1", "1.0"],
+    );
+    if one_in(dice, 2) {
+        return format!("GET /todos?limit=7 HTTP/{version}");
+    }
+    let target = pick(dice, &ODD_TARGETS).replace("ID", &known.todo);
+    let methods = [
+        "GET", "GET", "HEAD", "OPTIONS", "DELETE", "PATCH", "get", "TRACE",
+    ];
+    let method = pick(dice, &methods);
+    format!("{method} {target} HTTP/{version}")
+}
+
 /// A read that is not plain in one way or another.
 fn odd(dice: &mut Dice, known: &Known, filler_bytes: usize) -> Vec<u8> {
-    let by_id = format!("/todos/{}", known.todo);
-    let targets = [
-        "/todos?limit=0",
-        "/todos?limit=1000001",
-        "/todos?limit=007",
-        "/todos?limit=",
-        "/todos?",
-        "/todos?limit=+7",
-        "/todos?limit=7&limit=7",
-        "/todos?x=y&limit=7",
-        "/todos?limit=7#x",
-        "/todos?limit=7&after=x",
-        "/todos/",
-        "/todos/x",
-        "/TODOS",
-        "//todos",
-        "/health",
-        "/x",
-        "http://h/todos?limit=7",
-        "http://h/health",
-        "*",
-        "/todos?limit=7\u{e9}",
-        &by_id,
-    ];
-    let plain = one_in(dice, 2);
-    let target = if plain {
-        "/todos?limit=7"
-    } else {
-        pick(dice, &targets)
-    };
-    let method = pick(
-        dice,
-        &[
-            "GET", "GET", "HEAD", "OPTIONS", "DELETE", "PATCH", "get", "TRACE",
-        ],
-    );
-    let method = if plain { "GET" } else { method };
-    let version = if one_in(dice, 16) {
-        "HTTP/1.0"
-    } else {
-        "HTTP/1.1"
-    };
-    let mut head = Head::new(dice, format!("{method} {target} {version}"));
+    let line = odd_line(dice, known);
+    let mut head = Head::new(dice, line);
     put_plain_fields(dice, &mut head, known);
     let many = "X: y\r\n".repeat(dice.random_range(50..110)) + "X: y";
     let long = format!("X: {}", "y".repeat(filler_bytes));
-    let fields = [
-        "Host: h",
-        "Host: a b",
-        "If-None-Match: \"x\"",
-        "Accept-Encoding: br",
-        "X-Request-Id: second",
-        "Consistency-Token: 0-0",
-        "Consistency-Token: x",
-        "Content-Length: 0",
-        "Content-Length: x",
-        "Content-Length: 0\r\nContent-Length: 0",
-        "Expect: 100-continue",
-        "Upgrade: h2c",
-        "Connection: keep-alive",
-        "TE: trailers",
-        &many,
-        &long,
-    ];
     for _ in 0..dice.random_range(0..3) {
-        let field = pick(dice, &fields).to_owned();
+        let field = match dice.random_range(0..16) {
+            0 => many.clone(),
+            1 => long.clone(),
+            _ => pick(dice, &ODD_FIELDS).to_owned(),
+        };
         head.put(dice, field);
     }
     if one_in(dice, 10) {
-        head.fields
-            .retain(|field| !field.to_ascii_lowercase().starts_with("host"));
+        let is_host = |field: &String| field.to_ascii_lowercase().starts_with("host");
+        head.fields.retain(|field| !is_host(field));
     }
     let mut bytes = head.bytes();
     if one_in(dice, 8) {
