@@ -236,10 +236,9 @@ impl Desk {
                 Next::Partial => break Stop::Dry,
                 Next::Unframed => break Stop::Unframed,
             };
-            let (head, behind) = rest.split_at(asked.head_bytes);
-            *rest = behind;
-            let closes = asked.closes || draining;
-            counts.0[self.put_answer(head, &asked, closes) as usize] += 1;
+            let fields = asked.split_off(rest);
+            let closes = asked.fields.closes || draining;
+            counts.0[self.put_answer(fields, &asked, closes) as usize] += 1;
             if closes {
                 break Stop::Closing;
             }
@@ -248,27 +247,25 @@ impl Desk {
         stop
     }
 
-    fn put_answer(&mut self, head: &[u8], asked: &Asked, closes: bool) -> Kind {
-        let part = |place: &Range<usize>| &head[place.clone()];
-        let request_id = asked.request_id.as_ref().map(part);
-        let ready = self.answers.to(asked.limit, asked.accepts);
-        let has = asked.tags.as_ref().map(part);
-        match (
-            has.is_some_and(|tags| ready.is_named_by(tags)),
-            asked.wants_body,
-        ) {
-            (true, wants_body) => {
-                self.output.put_not_modified(ready, request_id, closes);
-                if wants_body { Kind::Had } else { Kind::HeadHad }
-            }
-            (false, true) => {
-                self.output.put_found(ready, request_id, closes);
-                Kind::Found
-            }
-            (false, false) => {
-                self.output.put_head(ready, request_id, closes);
-                Kind::HeadFound
-            }
+    fn put_answer(&mut self, fields: &[u8], asked: &Asked, closes: bool) -> Kind {
+        let Asked { line, fields: said } = asked;
+        let part = |place: &Range<usize>| &fields[place.clone()];
+        let request_id = said.request_id.as_ref().map(part);
+        let tags = said.tags.as_ref().map(part);
+        let ready = self.answers.to(line.limit, said.accepts);
+        let has_it = tags.is_some_and(|tags| ready.is_named_by(tags));
+        if has_it {
+            self.output.put_not_modified(ready, request_id, closes);
+        } else if line.wants_body {
+            self.output.put_found(ready, request_id, closes);
+        } else {
+            self.output.put_head(ready, request_id, closes);
+        }
+        match (line.wants_body, has_it) {
+            (true, false) => Kind::Get,
+            (true, true) => Kind::GetHad,
+            (false, false) => Kind::Head,
+            (false, true) => Kind::HeadHad,
         }
     }
 }
@@ -276,9 +273,10 @@ impl Desk {
 /// What an answer is counted as.
 #[derive(Clone, Copy)]
 enum Kind {
-    Found,
-    Had,
-    HeadFound,
+    Get,
+    /// The client has it already.
+    GetHad,
+    Head,
     HeadHad,
 }
 
