@@ -1,13 +1,14 @@
 //! The loop that owns a connection: list reads are answered here, all else goes through the gate.
 //!
-//! What one read brings is answered with one write. The requests are told apart in [`head`], their
-//! answers stand ready in [`ready`], and [`output`] sends them without copying. Nothing is
-//! allocated for a request; a connection that waits for one holds its socket and nothing else.
+//! What one read brings is answered with one write. The requests are told apart in [`head`], with the
+//! help of [`last`]; their answers stand ready in [`ready`], and [`output`] sends them without
+//! copying. Nothing is allocated for a request; a connection that waits for one holds its socket and nothing else.
 //!
 //! The loop must not answer differently from hyper's way: a request is answered here only if all
 //! that it says is understood here. An integration test holds the two together.
 
 mod head;
+mod last;
 mod output;
 mod ready;
 #[cfg(test)]
@@ -30,7 +31,8 @@ use super::gate::{self, Passed};
 use super::socket::{Phase, Socket};
 use crate::clock::Stopwatch;
 use crate::metrics::Handler;
-use head::{Asked, Last, Next};
+use head::{Asked, Next};
+use last::Last;
 
 /// What one core's connections use in turn, and no two at once.
 pub struct Desk {
@@ -298,6 +300,7 @@ impl Counts {
         if self.0 == [0; KINDS.len()] {
             return;
         }
+        core.metrics.hot(self.0.iter().sum());
         let took = watch.elapsed();
         for ((method, status), count) in KINDS.iter().zip(self.0) {
             if count > 0 {

@@ -80,6 +80,7 @@ pub struct CoreMetrics {
     requests: CachePadded<[[[Cell; STATUSES.len()]; METHODS.len()]; HANDLERS.len()]>,
     durations: [[Cell; SECONDS.len() + 1]; HANDLERS.len()],
     nanos: [Cell; HANDLERS.len()],
+    hot: Cell,
     opened: Cell,
     closed: Cell,
 }
@@ -110,6 +111,11 @@ impl CoreMetrics {
         self.durations[handler][bucket].add(count);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.nanos[handler].add(nanos.saturating_mul(count));
+    }
+
+    /// Counts list reads that were answered without hyper; they are counted as requests as well.
+    pub fn hot(&self, count: u32) {
+        self.hot.add(u64::from(count));
     }
 
     /// Counts a request that could not be read.

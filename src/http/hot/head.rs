@@ -44,7 +44,7 @@ pub struct Line {
     pub wants_body: bool,
     pub limit: Option<usize>,
     /// The line and what stands before it.
-    bytes: usize,
+    pub bytes: usize,
 }
 
 /// What the fields say. Places count from the first field.
@@ -58,7 +58,7 @@ pub struct Fields {
     /// Whether the client wants the connection closed.
     pub closes: bool,
     /// The fields and the empty line behind them.
-    bytes: usize,
+    pub bytes: usize,
 }
 
 impl Asked {
@@ -70,59 +70,8 @@ impl Asked {
     }
 }
 
-/// The fields of the last plain read that a core has seen. Who polls or pipelines sends the same
-/// ones byte for byte, and then they mean the same; comparing costs a tenth of parsing.
-#[derive(Default)]
-pub struct Last {
-    bytes: Vec<u8>,
-    fields: Option<Fields>,
-}
-
-impl Last {
-    /// Looks at the request that `bytes` begin with. `head_bytes_max` is the limit on its head.
-    pub fn next(&mut self, bytes: &[u8], head_bytes_max: usize) -> Next {
-        if let Some(fields) = &self.fields
-            && let Some(line) = Line::of(bytes)
-            && bytes[line.bytes..].starts_with(&self.bytes)
-            && line.bytes + fields.bytes <= head_bytes_max
-        {
-            let fields = fields.clone();
-            return Next::Hot(Asked { line, fields });
-        }
-        let next = next(bytes, head_bytes_max);
-        if let Next::Hot(asked) = &next {
-            self.bytes.clear();
-            self.bytes.extend_from_slice(asked.split_off(&mut &*bytes));
-            self.fields = Some(asked.fields.clone());
-        }
-        next
-    }
-}
-
-impl Line {
-    /// Reads a line in its usual spelling; the parser knows the others.
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let (wants_body, target) = match bytes.strip_prefix(b"GET ") {
-            Some(target) => (true, target),
-            None => (false, bytes.strip_prefix(b"HEAD ")?),
-        };
-        let target_bytes = target.iter().position(|byte| *byte == b' ')?;
-        let (target, version) = target.split_at(target_bytes);
-        let behind = version.strip_prefix(b" HTTP/1.1\r\n")?;
-        let limit = match Target::of(std::str::from_utf8(target).ok()?) {
-            Target::All => None,
-            Target::First(limit) => Some(limit),
-            Target::Other => return None,
-        };
-        Some(Self {
-            wants_body,
-            limit,
-            bytes: bytes.len() - behind.len(),
-        })
-    }
-}
-
-fn next(bytes: &[u8], head_bytes_max: usize) -> Next {
+/// Looks at the request that `bytes` begin with. `head_bytes_max` is the limit on its head.
+pub fn next(bytes: &[u8], head_bytes_max: usize) -> Next {
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut request = Request::new(&mut []);
     let head_bytes = match request.parse_with_uninit_headers(bytes, &mut fields) {
@@ -176,7 +125,7 @@ fn place(bytes: &[u8], text: &str) -> Range<usize> {
     begin..begin + text.len()
 }
 
-enum Target {
+pub enum Target {
     /// `/todos`
     All,
     /// `/todos?limit=N`
@@ -185,7 +134,7 @@ enum Target {
 }
 
 impl Target {
-    fn of(target: &str) -> Self {
+    pub fn of(target: &str) -> Self {
         if target == "/todos" {
             return Target::All;
         }
@@ -350,41 +299,6 @@ mod tests {
             hot(spaced).split_off(&mut spaced.as_bytes()),
             b"Host: h\n\n"
         );
-    }
-
-    #[test]
-    fn fields_that_come_again_mean_the_same() {
-        let mut last = Last::default();
-        let fields = [
-            "Host: h\r\nX-Request-Id: i\r\n\r\n",
-            "Host: h\r\nX-Request-Id: i\r\nConnection: close\r\n\r\n",
-            "Host: h\r\nX-Request-Id: j\r\n\r\n",
-            "Host: h\r\nX-Request-Id: j\r\nContent-Length: 1\r\n\r\n",
-            "Host: h\n\n",
-        ];
-        let lines = [
-            "GET /todos HTTP/1.1\r\n",
-            "GET /todos?limit=7 HTTP/1.1\r\n",
-            "HEAD /todos?limit=7 HTTP/1.1\r\n",
-            "GET /todos?limit=7 HTTP/1.1\n",
-            "GET /todos?limit=0 HTTP/1.1\r\n",
-            "GET /todos?limit=7 HTTP/1.0\r\n",
-            "\r\nGET /todos HTTP/1.1\r\n",
-            "POST /todos HTTP/1.1\r\n",
-        ];
-        for fields in fields.iter().flat_map(|fields| [fields, fields]) {
-            for line in lines {
-                let head = format!("{line}{fields}");
-                let stream = format!("{head}GET /");
-                assert_eq!(
-                    last.next(stream.as_bytes(), LIMIT),
-                    next(head.as_bytes(), LIMIT)
-                );
-                let part = &head.as_bytes()[..head.len() - 1];
-                assert_eq!(last.next(part, LIMIT), Next::Partial, "{head:?}");
-                assert_eq!(last.next(head.as_bytes(), head.len() - 1), Next::Unframed);
-            }
-        }
     }
 
     #[test]
