@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use indicatif::ProgressBar;
 
 use crate::client::{self, Call, Seen};
 use crate::environment::load_average;
-use crate::proc::{self, Ticks};
+use crate::proc::{self, Machine, Ticks};
+use crate::progress::Progress;
 use crate::record::{Line, Run, Writer};
 use crate::scenario::Scenario;
 use crate::session::Session;
@@ -35,6 +35,8 @@ pub struct Measured {
     pub seen: Seen,
     pub cpu: Ticks,
     pub resident_bytes: u64,
+    /// Share of the machine that others used.
+    pub busy: f64,
 }
 
 /// Measures `scenario` on `sides`, each in every round, and writes the runs to `raw`.
@@ -47,32 +49,29 @@ pub fn rounds(
     sides: &[Side],
     effort: Effort,
     raw: &mut Writer,
-    bar: &ProgressBar,
-) -> Result<Vec<Run>> {
-    bar.set_message(format!("{}: starting", scenario.name));
+    progress: &Progress,
+) -> Result<()> {
+    progress.say(&format!("{}: starting", scenario.name));
     let running = sides::start_all(session, scenario, sides)?;
-    let mut runs = Vec::new();
     for side in &running {
-        bar.set_message(format!("{}: {} warms up", scenario.name, side.name));
+        progress.say(&format!("{}: {} warms up", scenario.name, side.name));
         once(session, scenario, side, effort.warm_up_seconds)?;
-        bar.inc(u64::from(effort.warm_up_seconds));
+        progress.advance(effort.warm_up_seconds);
     }
     for round in 0..effort.rounds {
         for nth in 0..running.len() {
             let side = &running[(nth + round as usize) % running.len()];
             let turn = round + 1;
-            bar.set_message(format!(
+            progress.say(&format!(
                 "{}: {} {turn}/{}",
                 scenario.name, side.name, effort.rounds
             ));
             let measured = once(session, scenario, side, effort.seconds)?;
-            let run = measured.record(scenario, &side.name, round);
-            raw.put(&Line::Run(run.clone()))?;
-            runs.push(run);
-            bar.inc(u64::from(effort.seconds));
+            raw.put(Line::Run(measured.record(scenario, &side.name, round)))?;
+            progress.advance(effort.seconds);
         }
     }
-    Ok(runs)
+    Ok(())
 }
 
 fn once(session: &Session, scenario: &Scenario, side: &Running, seconds: u32) -> Result<Measured> {
@@ -85,20 +84,23 @@ fn once(session: &Session, scenario: &Scenario, side: &Running, seconds: u32) ->
         port: side.server.port,
         seconds,
     };
-    let measured = measure(side.server.pid(), call).with_context(about)?;
+    let measured = measure(&side.pids(), call).with_context(about)?;
     check(scenario, side, &measured.seen).with_context(about)?;
     Ok(measured)
 }
 
-/// Runs the client and looks at the server `pid` before and after.
-pub fn measure(pid: u32, call: Call<'_>) -> Result<Measured> {
-    let before = proc::tree(pid)?;
+/// Runs the client and looks at the server's processes before and after.
+fn measure(pids: &[u32], call: Call<'_>) -> Result<Measured> {
+    let (machine, before, client) = (Machine::look(), proc::trees(pids)?, proc::reaped()?);
     let seen = client::run(call)?;
-    let after = proc::tree(pid)?;
+    let client = proc::reaped()? - client;
+    let after = proc::trees(pids)?;
+    let cpu = after.cpu - before.cpu;
     Ok(Measured {
         seen,
-        cpu: after.cpu - before.cpu,
+        cpu,
         resident_bytes: after.resident_bytes,
+        busy: Machine::look().others_since(machine, cpu + client),
     })
 }
 
@@ -141,6 +143,7 @@ impl Measured {
             seen,
             cpu,
             resident_bytes,
+            busy,
         } = self;
         Run {
             scenario: scenario.name.to_owned(),
@@ -159,6 +162,7 @@ impl Measured {
             p50_us: seen.p50_us,
             p99_us: seen.p99_us,
             load_average: load_average(),
+            busy,
         }
     }
 }
