@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::client::{self, Call, Seen};
 use crate::environment::load_average;
 use crate::proc::{self, Machine, Ticks};
 use crate::progress::Progress;
-use crate::record::{Line, Run, Writer};
+use crate::record::{Failure, Line, Run, Writer};
 use crate::scenario::Scenario;
 use crate::session::Session;
 use crate::sides::{self, Running, Side};
@@ -42,7 +42,9 @@ pub struct Measured {
 /// Measures `scenario` on `sides`, each in every round, and writes the runs to `raw`.
 ///
 /// All sides are there from the beginning to the end; those whose turn it is not are idle. Each
-/// round begins with the next side, so that none always follows the same one.
+/// round begins with the next side, so that none always follows the same one. A peer that fails is
+/// left out of the rest of the scenario and named in the report; where the product or the floor
+/// fails, nothing is left to say.
 pub fn rounds(
     session: &Session,
     scenario: &Scenario,
@@ -52,26 +54,69 @@ pub fn rounds(
     progress: &Progress,
 ) -> Result<()> {
     progress.say(&format!("{}: starting", scenario.name));
-    let running = sides::start_all(session, scenario, sides)?;
-    for side in &running {
-        progress.say(&format!("{}: {} warms up", scenario.name, side.name));
-        once(session, scenario, side, effort.warm_up_seconds)?;
-        progress.advance(effort.warm_up_seconds);
-    }
-    for round in 0..effort.rounds {
-        for nth in 0..running.len() {
-            let side = &running[(nth + round as usize) % running.len()];
-            let turn = round + 1;
-            progress.say(&format!(
-                "{}: {} {turn}/{}",
-                scenario.name, side.name, effort.rounds
-            ));
-            let measured = once(session, scenario, side, effort.seconds)?;
-            raw.put(Line::Run(measured.record(scenario, &side.name, round)))?;
-            progress.advance(effort.seconds);
+    let mut running = Vec::new();
+    for (side, started) in sides::start_all(session, scenario, sides)? {
+        match started {
+            Ok(started) => running.push((side, started)),
+            Err(error) => give_up(scenario, side, &error, raw, progress)?,
         }
     }
+    let turns = std::iter::once((None, effort.warm_up_seconds));
+    let turns = turns.chain((0..effort.rounds).map(|round| (Some(round), effort.seconds)));
+    for (round, seconds) in turns {
+        let mut failed = Vec::new();
+        for nth in 0..running.len() {
+            let at = (nth + round.unwrap_or(0) as usize) % running.len();
+            let (side, started) = &running[at];
+            progress.say(&turn(scenario, started, round, effort));
+            match twice(|| once(session, scenario, started, seconds)) {
+                Ok(measured) => {
+                    if let Some(round) = round {
+                        raw.put(Line::Run(measured.record(scenario, &started.name, round)))?;
+                    }
+                }
+                Err(error) => {
+                    give_up(scenario, side, &error, raw, progress)?;
+                    failed.push(started.name.clone());
+                }
+            }
+            progress.advance(seconds);
+        }
+        running.retain(|(_, started)| !failed.contains(&started.name));
+    }
     Ok(())
+}
+
+fn turn(scenario: &Scenario, side: &Running, round: Option<u32>, effort: Effort) -> String {
+    let (scenario, side) = (scenario.name, &side.name);
+    match round {
+        Some(round) => format!("{scenario}: {side} {}/{}", round + 1, effort.rounds),
+        None => format!("{scenario}: {side} warms up"),
+    }
+}
+
+/// A busy machine may let a client starve once.
+fn twice<T>(run: impl Fn() -> Result<T>) -> Result<T> {
+    run().or_else(|_| run())
+}
+
+/// Puts the failure of a peer on record; of the product or the floor it is the run's.
+fn give_up(
+    scenario: &Scenario,
+    side: &Side,
+    error: &anyhow::Error,
+    raw: &mut Writer,
+    progress: &Progress,
+) -> Result<()> {
+    if !side.is_peer() {
+        bail!("{error:#}");
+    }
+    progress.note(&format!("{error:#}: left out of the rest of the scenario"));
+    raw.put(Line::Failure(Failure {
+        scenario: scenario.name.to_owned(),
+        side: side.name().to_owned(),
+        because: format!("{error:#}"),
+    }))
 }
 
 fn once(session: &Session, scenario: &Scenario, side: &Running, seconds: u32) -> Result<Measured> {

@@ -31,6 +31,8 @@ pub fn reads(
 ) -> Result<()> {
     progress.say("open loop: starting");
     let running = sides::start_all(session, scenario, sides)?;
+    let running = running.into_iter().map(|(_, started)| started);
+    let running = running.collect::<Result<Vec<_>>>()?;
     for rate in rates {
         let name = format!("open-{}-at-{rate}", scenario.name);
         let about = format!("{}; {rate} a second are due", scenario.limit.path());

@@ -45,8 +45,8 @@ pub const ALL_LACK: &str = "deadlines, limits, metrics, a drain, other routes, q
     data that ever change";
 pub const FLOOR_LACKS: &str = "HTTP: it finds `\\r\\n\\r\\n` and sends bytes from its memory, \
     which a server that sends large files from the page cache can undercut";
-pub const NGINX_LACKS: &str = "Millpond's entity tag (it has its own); it sends files from the \
-    page cache with `sendfile`, which copies nothing";
+pub const NGINX_LACKS: &str = "Millpond's entity tag (it has its own); it sends files, \
+    those over 32 KiB from the page cache with `sendfile`, which copies nothing";
 
 pub const PEERS: &[Peer] = &[
     Peer {

@@ -84,6 +84,14 @@ pub struct Ceiling {
     pub rows_per_second: f64,
 }
 
+/// A side that did not do what a scenario asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    pub scenario: String,
+    pub side: String,
+    pub because: String,
+}
+
 /// A line of the raw data.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -92,6 +100,7 @@ pub enum Line {
     Run(Run),
     Load(LoadRun),
     Ceiling(Ceiling),
+    Failure(Failure),
 }
 
 /// Everything that was measured.
@@ -101,6 +110,7 @@ pub struct Raw {
     pub runs: Vec<Run>,
     pub loads: Vec<LoadRun>,
     pub ceilings: Vec<Ceiling>,
+    pub failures: Vec<Failure>,
 }
 
 /// Writes lines as they come, so that a run that is broken off leaves what it has, and keeps them.
@@ -117,6 +127,7 @@ impl Raw {
             runs: Vec::new(),
             loads: Vec::new(),
             ceilings: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -126,6 +137,7 @@ impl Raw {
             Line::Run(run) => self.runs.push(run),
             Line::Load(load) => self.loads.push(load),
             Line::Ceiling(ceiling) => self.ceilings.push(ceiling),
+            Line::Failure(failure) => self.failures.push(failure),
         }
     }
 

@@ -65,6 +65,11 @@ impl Side {
         }
     }
 
+    /// Whether it is there for comparison only.
+    pub fn is_peer(&self) -> bool {
+        matches!(self, Self::Peer(_) | Self::Nginx)
+    }
+
     /// Whether it answers everything alike.
     fn is_floor(&self) -> bool {
         matches!(self, Self::Floor | Self::FloorAgain | Self::FloorSpinning)
@@ -111,17 +116,23 @@ impl Running {
     }
 }
 
+/// A side, and what became of starting it.
+pub type Start<'a> = (&'a Side, Result<Running>);
+
 /// Starts every side for `scenario` and sees to it that each gives Millpond's answer.
-pub fn start_all(session: &Session, scenario: &Scenario, sides: &[Side]) -> Result<Vec<Running>> {
+pub fn start_all<'a>(
+    session: &Session,
+    scenario: &Scenario,
+    sides: &'a [Side],
+) -> Result<Vec<Start<'a>>> {
     let captured = capture(session, scenario)?;
-    let mut running = Vec::new();
-    for side in sides {
+    let start = |side: &'a Side| {
+        let started = side.start(session, &captured);
+        let started = started.and_then(|started| check(side, scenario, started, &captured));
         let about = || format!("{} in {}", side.name(), scenario.name);
-        let started = side.start(session, &captured).with_context(about)?;
-        let side = check(side, scenario, started, &captured).with_context(about)?;
-        running.push(side);
-    }
-    Ok(running)
+        (side, started.with_context(about))
+    };
+    Ok(sides.iter().map(start).collect())
 }
 
 fn check(

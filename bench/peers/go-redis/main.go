@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -99,6 +100,8 @@ func list(store *redis.Client, kept answers) http.HandlerFunc {
 			http.Error(response, "the cache is away", http.StatusServiceUnavailable)
 			return
 		}
+		// Without a length a long body would go in chunks.
+		response.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		// A failed write is a client that has gone.
 		_, _ = response.Write(body)
 	}

@@ -31,7 +31,8 @@ pub fn section(summaries: &[Summary]) -> String {
         for rate in RATES {
             let cores = cores(rate, cpu);
             let gigabits = rate * bytes * 8.0 / 1e9;
-            write!(rows, " {} | {} |", figure(cores), figure(gigabits)).expect("a string takes all");
+            write!(rows, " {} | {} |", figure(cores), figure(gigabits))
+                .expect("a string takes all");
         }
         rows.push('\n');
     }

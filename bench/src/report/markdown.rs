@@ -38,6 +38,13 @@ pub fn report(raw: &Raw, summaries: &[Summary], charts: &[Chart]) -> String {
     }
     for summary in summaries {
         put(&mut text, &section(summary, charts));
+        for failure in &raw.failures {
+            if failure.scenario == summary.scenario {
+                let (side, because) = (&failure.side, failure.because.lines().next());
+                let because = because.unwrap_or_default();
+                put(&mut text, &format!("\n{side} failed here: `{because}`.\n"));
+            }
+        }
     }
     text
 }
