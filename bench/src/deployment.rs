@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 
-use crate::fleet;
+use crate::fleet::{self, Database};
 use crate::proc::{self, Ticks};
 use crate::process::Server;
 use crate::product::{Product, Setting};
@@ -17,8 +17,9 @@ pub struct Deployment {
     pub name: String,
     pub servers: Vec<SocketAddr>,
     pub members: Vec<Member>,
-    /// Ended with it, in this order.
+    /// Ended with it, and before the database.
     _processes: Vec<Server>,
+    _database: Option<Database>,
 }
 
 /// One or more processes whose CPU time counts under one name.
@@ -62,6 +63,7 @@ impl Deployment {
                 pids: vec![server.pid()],
             }],
             _processes: vec![server],
+            _database: None,
         })
     }
 
@@ -75,6 +77,7 @@ impl Deployment {
             servers: fleet.ports.into_iter().map(address).collect(),
             members: fleet.members,
             _processes: fleet.processes,
+            _database: Some(fleet.database),
         })
     }
 

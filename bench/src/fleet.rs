@@ -23,7 +23,15 @@ const WORKERS: usize = 2;
 pub struct Fleet {
     pub ports: Vec<u16>,
     pub members: Vec<Member>,
+    /// Ended first.
     pub processes: Vec<Server>,
+    pub database: Database,
+}
+
+/// A database that goes with the fleet.
+pub struct Database {
+    server: String,
+    name: String,
 }
 
 /// The services of a stack.
@@ -42,11 +50,13 @@ pub fn start(
     let stack = Stack::read(stack)?;
     let name = format!("bench_{}_{}", std::process::id(), session.seed());
     let mut settings = settings.to_vec();
-    settings.extend(stack.settings(&name)?);
+    let database = Database::create(&stack.database_url, &name)?;
+    settings.extend(stack.settings(&name, &database));
     let mut fleet = Fleet {
         ports: Vec::new(),
         members: stack.members()?,
         processes: Vec::new(),
+        database,
     };
     let mut workers = Vec::new();
     for nth in 0..WORKERS {
@@ -91,27 +101,16 @@ impl Stack {
         })
     }
 
-    /// Makes a database, and names topics that the product will make.
-    fn settings(&self, name: &str) -> Result<Vec<Setting>> {
-        let made = Command::new("psql")
-            .args([
-                &self.database_url,
-                "-qc",
-                &format!("CREATE DATABASE {name}"),
-            ])
-            .output()
-            .context("psql is needed to make a database (apt-get install postgresql-client)")?;
-        let said = String::from_utf8_lossy(&made.stderr);
-        ensure!(made.status.success(), "no database for the fleet: {said}");
-        let (server, _) = self.database_url.rsplit_once('/').context("no URL")?;
+    /// The services, with topics that the product will make.
+    fn settings(&self, name: &str, database: &Database) -> Vec<Setting> {
         let pairs = [
-            ("DATABASE_URL", format!("{server}/{name}")),
+            ("DATABASE_URL", database.url()),
             ("KAFKA_BROKERS", self.kafka_brokers.clone()),
             ("REDIS_URL", self.redis_url.clone()),
             ("KAFKA_TODO_TOPIC", format!("{name}-commands")),
             ("RESULTS_TOPIC", format!("{name}-results")),
         ];
-        Ok(pairs.map(|(name, value)| (name.to_owned(), value)).to_vec())
+        pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
     }
 
     /// Those services that run on this machine.
@@ -131,6 +130,42 @@ impl Stack {
         }
         Ok(members)
     }
+}
+
+impl Database {
+    fn create(server: &str, name: &str) -> Result<Self> {
+        psql(server, &format!("CREATE DATABASE {name}"))?;
+        Ok(Self {
+            server: server.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    fn url(&self) -> String {
+        let server = self.server.rsplit_once('/');
+        let server = server.map_or(self.server.as_str(), |(server, _)| server);
+        format!("{server}/{}", self.name)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let name = &self.name;
+        let dropped = psql(&self.server, &format!("DROP DATABASE {name} WITH (FORCE)"));
+        if let Err(error) = dropped {
+            eprintln!("the database {name} stays behind: {error:#}");
+        }
+    }
+}
+
+fn psql(server: &str, statement: &str) -> Result<()> {
+    let output = Command::new("psql")
+        .args([server, "-qc", statement])
+        .output()
+        .context("psql is needed for the fleet's database (apt-get install postgresql-client)")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{statement}: {said}");
+    Ok(())
 }
 
 /// The ports in a URL or in a list of brokers.

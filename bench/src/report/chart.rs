@@ -137,12 +137,14 @@ fn draw_on(
         .caption(title, (FONT, 17, &INK))
         .margin(12)
         .margin_left(names)
+        .margin_right(28)
         .x_label_area_size(34)
         .build_cartesian_2d(x, y)
         .map_err(told)?;
     plot.configure_mesh()
         .disable_y_mesh()
         .disable_y_axis()
+        .x_label_formatter(&|value| axis(*value))
         .light_line_style(WHITE)
         .bold_line_style(GREY)
         .axis_style(GREY)
@@ -205,6 +207,14 @@ fn legend(root: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<()> {
             .map_err(told)?;
     }
     Ok(())
+}
+
+fn axis(value: f64) -> String {
+    if value >= 10.0 || value == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.1}")
+    }
 }
 
 fn told(error: impl std::fmt::Display) -> anyhow::Error {

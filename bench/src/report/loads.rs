@@ -352,17 +352,22 @@ fn remarks(loads: &[&Load<'_>]) -> String {
                 format_args!("\n**{about}: the audit failed**: {audit:?}.\n"),
             );
         }
-        if run.busy >= QUIET_SHARE {
-            let busy = run.busy * 100.0;
-            put(
-                &mut text,
-                format_args!(
-                    "\n**No result**: others used {busy:.0} % of the machine in {about}.\n"
-                ),
-            );
-        }
     }
-    text
+    text + &busy(loads)
+}
+
+/// In one line, since a busy machine mostly stays so.
+fn busy(loads: &[&Load<'_>]) -> String {
+    let runs = || loads.iter().flat_map(|load| &load.rounds);
+    let most = runs().map(|run| run.busy).fold(0.0, f64::max);
+    let busy = runs().filter(|run| run.busy >= QUIET_SHARE).count();
+    if busy == 0 {
+        return String::new();
+    }
+    let (all, most) = (runs().count(), most * 100.0);
+    format!(
+        "\n**No result** in {busy} of {all} runs: others used up to {most:.0} % of the machine.\n"
+    )
 }
 
 fn millis(micros: f64) -> String {
