@@ -16,7 +16,7 @@ frequency=997
 server=target/release/millpond
 load=bench/target/release/load
 tools=bench/target/tools
-writer=log-writer
+writer=writer
 
 fail() {
     echo "flamegraph.sh: $*" >&2

@@ -24,9 +24,10 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export GUNGRAUN_RUNNER=$runner
+export GUNGRAUN_RUNNER=$runner GUNGRAUN_HOME=$PWD/../target/gungraun
 # The product's own target directory: what is built there is used again.
-cargo bench --locked --target-dir ../../target -- --output-format=json >"$work/said" ||
+cargo bench --locked --target-dir ../../target --bench instructions -- \
+    --output-format=json >"$work/said" ||
     fail 'the benchmarks failed'
 # One JSON object a benchmark: its function, its case, and how many instructions it took.
 python3 - "$work/said" >"$work/counts" <<'PYTHON'
