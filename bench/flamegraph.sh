@@ -46,13 +46,12 @@ work_ended() {
 trap work_ended EXIT
 
 secret=$(od -An -tx1 -N32 /dev/urandom | tr -d ' \n')
-run() {
-    env -i PATH="$PATH" DATA_DIR="$work/data" HTTP_HOST=127.0.0.1 HTTP_PORT=0 SERVER_CORES=1 \
-        RATE_LIMIT_SCOPE=none JWT_SECRET="$secret" "$@"
-}
+# An array and no function: each word replaces itself by the next, so the pid is the server's.
+run=(env -i PATH="$PATH" DATA_DIR="$work/data" HTTP_HOST=127.0.0.1 HTTP_PORT=0 SERVER_CORES=1
+    RATE_LIMIT_SCOPE=none JWT_SECRET="$secret")
 mkdir "$work/data"
-run "$server" seed --todos 10000 >/dev/null 2>"$work/log"
-run taskset -c 0 "$server" >"$work/out" 2>"$work/log" &
+"${run[@]}" "$server" seed --todos 10000 >/dev/null 2>"$work/log"
+"${run[@]}" taskset -c 0 "$server" >"$work/out" 2>"$work/log" &
 pid=$!
 for _ in $(seq 200); do
     grep -q listening "$work/out" && break
@@ -98,9 +97,13 @@ perf script --no-inline -i "$work/data.perf" 2>/dev/null |
 
 mkdir -p flamegraphs
 name=flamegraphs/$(date -u +%F)-$scenario
-samples=$(awk '{ sum += $NF } END { print sum }' "$work/folded")
-"$tools/bin/inferno-flamegraph" --title "Millpond: $scenario" --subtitle "$what; $samples samples" \
+# perf weighs a sample of cpu-clock with the nanoseconds that it stands for.
+nanos=$(awk '{ sum += $NF } END { printf "%.0f", sum }' "$work/folded")
+millis=$((nanos / 1000000))
+"$tools/bin/inferno-flamegraph" --title "Millpond: $scenario" --subtitle "$what; $millis ms of CPU time" --countname ns \
     "$work/folded" >"$name.svg"
+# What somebody has written below the table stays.
+lessons=$(sed -n '/^## What it taught/,$p' "$name.md" 2>/dev/null || true)
 commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 {
     echo "# $scenario, $(date -u +%F)"
@@ -108,17 +111,18 @@ commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
     echo "![$scenario]($(basename "$name").svg)"
     echo
     echo "- load: $what"
-    echo "- how: \`make flamegraph SCENARIO=$scenario\`; \`perf record -e cpu-clock -F $frequency --call-graph dwarf,16384\` for $seconds s, $samples samples, inferno"
-    echo "- commit: $commit; kernel: $(uname -r); CPU: $(sed -n 's/^model name.*: //p;/^model name/q' /proc/cpuinfo), server on one core"
+    echo "- how: \`make flamegraph SCENARIO=$scenario\`; \`perf record -e cpu-clock -F $frequency --call-graph dwarf,16384\` for $seconds s, which saw $millis ms of CPU time; inferno"
+    echo "- commit: $commit; kernel: $(uname -r); CPU: $(sed -n '/^model name/{s/.*: //p;q;}' /proc/cpuinfo), server on one core"
     echo
     echo "Most samples by the function that ran, kernel included:"
     echo
     echo "| share | function |"
     echo "|---|---|"
     # shellcheck disable=SC2016 # the backquotes are Markdown
-    awk -v all="$samples" '
+    awk -v all="$nanos" '
         { n = $NF; sub(/ [0-9]+$/, ""); k = split($0, frames, ";"); sum[frames[k]] += n }
         END { for (f in sum) printf "%.1f|%s\n", 100 * sum[f] / all, f }' "$work/folded" |
         sort -t'|' -k1,1 -rn | head -15 | sed 's/^\([^|]*\)|\(.*\)$/| \1 % | `\2` |/'
+    [ -z "$lessons" ] || printf '\n%s\n' "$lessons"
 } >"$name.md"
 echo "$name.svg"

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
 
 use crate::deployment::Limits;
@@ -41,6 +42,7 @@ impl Session {
             cores > 1,
             "one core is for the server, another for the client: there is one only"
         );
+        raise_file_limit();
         fs::create_dir_all(scratch)?;
         let root = TempDir::with_prefix_in("run-", scratch)?;
         // Servers that will not run as root have to get through to their own directories.
@@ -118,6 +120,16 @@ impl Session {
             "{name} is not built: cargo build --release --workspace in bench/"
         );
         Ok(path)
+    }
+}
+
+/// As many files as may be, here and in all that is started from here: a server of ten thousand
+/// connections and its client have as many files each.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        eprintln!("the limit of open files stays as it is: {error}");
     }
 }
 
