@@ -22,12 +22,30 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// Seconds that one scenario takes, without starting its sides.
-    pub fn seconds_for(&self, sides: usize) -> u64 {
-        let each = self.rounds * self.seconds + self.warm_up_seconds;
+    /// Longer where there are many connections: a turn begins with opening them.
+    fn of(self, scenario: &Scenario) -> Self {
+        let least = scenario.connections / CONNECTIONS_A_SECOND;
+        Self {
+            seconds: self.seconds.max(least),
+            warm_up_seconds: self.warm_up_seconds.max(least),
+            ..self
+        }
+    }
+
+    /// Seconds that a scenario takes, without starting its sides.
+    pub fn seconds_for(self, scenario: &Scenario, sides: usize) -> u64 {
+        let Self {
+            rounds,
+            seconds,
+            warm_up_seconds,
+        } = self.of(scenario);
+        let each = rounds * seconds + warm_up_seconds;
         u64::from(each) * sides as u64
     }
 }
+
+/// Connections that a turn needs another second for.
+const CONNECTIONS_A_SECOND: u32 = 2_000;
 
 /// One run of the client and what the server used meanwhile.
 #[derive(Debug)]
@@ -53,6 +71,7 @@ pub fn rounds(
     raw: &mut Writer,
     progress: &Progress,
 ) -> Result<()> {
+    let effort = effort.of(scenario);
     progress.say(&format!("{}: starting", scenario.name));
     let mut running = Vec::new();
     for (side, started) in sides::start_all(session, scenario, sides)? {

@@ -108,7 +108,7 @@ impl Plan {
     pub fn seconds(&self) -> u64 {
         let reads = self.reads.iter();
         let reads: u64 = reads
-            .map(|(_, sides)| self.effort.seconds_for(sides.len()))
+            .map(|(scenario, sides)| self.effort.seconds_for(scenario, sides.len()))
             .sum();
         let of_load = u64::from(self.effort_of_load.rounds * self.effort_of_load.seconds);
         let products = self.products.len() as u64;

@@ -38,8 +38,8 @@ pub fn run(session: &Session) -> Result<()> {
         let found = reads.find(|scenario| scenario.name == name);
         found.expect("is in the table")
     });
-    let seconds = EFFORT.seconds_for(sides.len()) * scenarios.len() as u64;
-    let progress = Progress::of(seconds);
+    let each = scenarios.map(|scenario| EFFORT.seconds_for(scenario, sides.len()));
+    let progress = Progress::of(each.iter().sum());
     for scenario in scenarios {
         progress.part(scenario.name);
         measure::rounds(session, scenario, &sides, EFFORT, &mut raw, &progress)?;

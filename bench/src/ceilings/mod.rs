@@ -32,9 +32,16 @@ pub fn run(session: &Session, seconds: u32, raw: &mut Writer, progress: &Progres
             rows_per_second,
         }))?;
     }
-    let Some(server) = postgres::start(session)? else {
-        progress.note("PostgreSQL is not installed: its ceiling is left out");
-        return Ok(());
+    let server = match postgres::start(session) {
+        Ok(Some(server)) => server,
+        Ok(None) => {
+            progress.note("PostgreSQL is not installed: its ceiling is left out");
+            return Ok(());
+        }
+        Err(error) => {
+            progress.note(&format!("PostgreSQL's ceiling is left out: {error:#}"));
+            return Ok(());
+        }
     };
     for (clients, rows) in [(1, 1), (64, 1), (1, ROWS)] {
         let rows_per_second = server.insert(session, clients, rows, seconds)?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -23,6 +24,10 @@ const AS_USER: [&str; 6] = [
     USER_OF_ROOT,
     "--clear-groups",
 ];
+
+/// Time for it to start.
+const READY_MAX: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 const TABLE: &str = "CREATE TABLE todos (
     id uuid PRIMARY KEY,
@@ -69,7 +74,9 @@ pub fn start(session: &Session) -> Result<Option<Postgres>> {
         port,
         _server: server,
     };
-    started.run(TABLE).map(|()| Some(started))
+    started.wait()?;
+    started.run(TABLE)?;
+    Ok(Some(started))
 }
 
 impl Postgres {
@@ -98,13 +105,23 @@ impl Postgres {
         Ok(per_second * f64::from(rows))
     }
 
-    /// Runs one statement, once the server takes it: it listens before it is ready.
-    fn run(&self, statement: &str) -> Result<()> {
-        done(
-            Command::new(self.programs.join("pg_isready"))
+    /// Waits until it takes statements: it listens before it is ready.
+    fn wait(&self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let asked = Command::new(self.programs.join("pg_isready"))
                 .args(self.connection())
-                .args(["-d", "postgres", "-t", "20"]),
-        )?;
+                .args(["-q", "-d", "postgres"])
+                .status()?;
+            if asked.success() {
+                return Ok(());
+            }
+            ensure!(start.elapsed() < READY_MAX, "PostgreSQL does not get ready");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn run(&self, statement: &str) -> Result<()> {
         done(
             Command::new(self.programs.join("psql"))
                 .args(self.connection())
