@@ -14,6 +14,7 @@ use tracing::info;
 
 use crate::clock::{self, Stopwatch};
 use crate::feed::{Publisher, Subscriber};
+use crate::limit::{self, Figures, Limiter};
 use crate::log::{Appender, Consumer};
 use crate::marks::Marks;
 use crate::metrics::{Metrics, WorkerMetrics};
@@ -42,6 +43,8 @@ pub enum OpenError {
     Store(#[from] store::OpenError),
     #[error("cannot read the todos: {0}")]
     Load(#[from] store::StoreError),
+    #[error("REDIS_URL: {0}")]
+    Limiter(#[from] limit::Unusable),
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
 }
@@ -134,6 +137,43 @@ pub fn kept_secret(data_dir: &Path) -> io::Result<Vec<u8>> {
     }
     File::open(data_dir)?.sync_all()?;
     fs::read(path)
+}
+
+/// What a gauge of the limits shows.
+type Figure = fn(&Figures) -> u32;
+
+/// The limits of a process: those of the fleet where there is a Redis, else its own.
+///
+/// # Errors
+/// A URL that cannot be one of Redis; whether Redis is there shows later.
+pub fn limiter(options: &limit::Backing, metrics: &Metrics) -> Result<Limiter, OpenError> {
+    let limits = options.limits.clone();
+    let limiter = match &options.redis_url {
+        Some(url) => Limiter::Redis(limit::Redis::new(url, limits)?),
+        None => Limiter::Local(Arc::new(limit::Local::new(limits))),
+    };
+    let figures: [(&str, &str, Figure); 3] = [
+        (
+            "limiter_in_flight",
+            "In-flight slots in use by this server",
+            |figures| figures.in_flight,
+        ),
+        (
+            "limiter_servers",
+            "Servers that share the limits, as far as this one knows",
+            |figures| figures.servers,
+        ),
+        (
+            "limiter_cores_without_redis",
+            "Serving cores that take Redis for away",
+            |figures| figures.cores_without_redis,
+        ),
+    ];
+    for (name, help, figure) in figures {
+        let limiter = limiter.clone();
+        metrics.gauge(name, help, move || figure(&limiter.figures()).into());
+    }
+    Ok(limiter)
 }
 
 /// A process alone, without its HTTP side: log, store, feed, snapshot and their threads.

@@ -13,7 +13,7 @@ use crate::app::{self, App, DataDir};
 use crate::config::Config;
 use crate::control;
 use crate::http::auth::{Authenticator, Key};
-use crate::http::{self, Shared};
+use crate::http::{self, LimitHeaders, Shared};
 use crate::runtime::{self, Servers};
 use crate::stage::At;
 
@@ -47,7 +47,10 @@ pub fn serve(config: Config) -> Result<(), Failed> {
         Some(address) => listen("ADMIN_PORT", address, 1)?.pop(),
         None => None,
     };
+    let limiter = app::limiter(&config.limits, &app.metrics)?;
     let shared = Arc::new(Shared {
+        limit_headers: LimitHeaders::new(limiter.options().rate, limiter.options().slots_max),
+        limiter,
         options: config.http,
         auth,
         published: Arc::clone(&app.published),

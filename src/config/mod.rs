@@ -4,6 +4,7 @@
 //! over the environment, the environment over `.env`. A value that cannot work ends the program
 //! with [`EXIT_CONFIG`] and a message that names the variable, before anything is opened.
 
+mod limits;
 mod settings;
 mod values;
 
@@ -14,7 +15,7 @@ use std::thread::available_parallelism;
 use crate::http;
 use crate::http::auth;
 use crate::runtime::{Cores, LogFormat, Shutdown};
-use crate::{log, store};
+use crate::{limit, log, store};
 pub use settings::Settings;
 pub use values::span;
 
@@ -47,6 +48,7 @@ pub struct Config {
     pub http: http::Options,
     pub auth: auth::Options,
     pub log: log::Options,
+    pub limits: limit::Backing,
     pub store: store::Options,
     pub log_format: LogFormat,
     pub log_filter: String,
@@ -70,6 +72,7 @@ impl Settings {
             },
             http: self.http()?,
             auth: self.auth()?,
+            limits: self.limits.backing()?,
             log: log::Options {
                 queue_commands_max: self.log_queue_commands,
                 queue_bytes_max: self.log_queue_bytes,
@@ -93,7 +96,6 @@ impl Settings {
             ("KAFKA_BROKERS", &self.kafka_brokers),
             ("KAFKA_BOOTSTRAP_SERVERS", &self.kafka_bootstrap_servers),
             ("JWT_JWKS_FILE", &self.jwt_jwks_file),
-            ("REDIS_URL", &self.redis_url),
         ];
         let is_set = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
         match fleet.iter().find(|(_, value)| is_set(value)) {
@@ -229,6 +231,7 @@ impl Settings {
             gift_code_timeout: self.kafka_gift_code_timeout,
             todos_max: self.todos_max,
             cache_control,
+            admission: self.limits.admission()?,
             metrics_apart: self.admin_port.is_some(),
         })
     }

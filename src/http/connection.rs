@@ -13,10 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::core::Core;
+use super::core::{Core, Surface};
 use super::response::Problem;
-use super::service;
 use super::socket::{End, Io, Socket};
+use super::{peer, proxy, service};
 
 /// Input that is read and thrown away after a refusal, at most: closing a socket with unread
 /// input resets it, and the client might never see the answer.
@@ -65,6 +65,16 @@ async fn part(core: &Core, stream: &mut TcpStream, refused: Option<StatusCode>) 
 
 /// Runs the connection until it is done (`None`) or is ended from outside. It starts parked.
 async fn drive(core: &Rc<Core>, socket: &Rc<Socket>) -> Option<End> {
+    if is_introduced(core, socket) {
+        match proxy::read(socket).await {
+            Err(why) => return Some(why),
+            Ok(true) => {}
+            Ok(false) => {
+                socket.refuse(StatusCode::BAD_REQUEST);
+                return None;
+            }
+        }
+    }
     loop {
         if let Err(why) = socket.readable().await {
             return Some(why);
@@ -73,6 +83,15 @@ async fn drive(core: &Rc<Core>, socket: &Rc<Socket>) -> Option<End> {
             return end;
         }
     }
+}
+
+/// Whether the connection begins with a proxy's word on whom it is from.
+fn is_introduced(core: &Core, socket: &Socket) -> bool {
+    let options = &core.shared.options.admission;
+    let is_trusted = |peer| peer::is_in(&options.trusted_proxies, peer);
+    options.proxy_protocol
+        && core.surface == Surface::Public
+        && socket.peer().is_some_and(is_trusted)
 }
 
 /// Runs hyper on the socket until the connection ends, or (`None`) is to be parked.

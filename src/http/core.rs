@@ -13,6 +13,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use super::answer::Answers;
 use super::sweep::Connections;
 use super::{Shared, connection, listener};
+use crate::limit;
 use crate::metrics::CoreMetrics;
 use crate::snapshot::{Pin, Reader};
 
@@ -37,6 +38,7 @@ pub struct Core {
     pub metrics: Arc<CoreMetrics>,
     pub(super) connections: Rc<Connections>,
     pub(super) answers: Answers,
+    pub(super) limits: limit::Core,
     reader: RefCell<Reader>,
     /// Told whenever a connection has closed.
     closed: Notify,
@@ -47,12 +49,14 @@ impl Core {
     pub fn new(shared: Arc<Shared>, surface: Surface, metrics: Arc<CoreMetrics>) -> Self {
         let connections = Rc::new(Connections::new(&shared.options));
         let reader = RefCell::new(shared.published.reader());
+        let limits = shared.limiter.core();
         Self {
             shared,
             surface,
             metrics,
             connections,
             answers: Answers::default(),
+            limits,
             reader,
             closed: Notify::new(),
         }
@@ -90,6 +94,11 @@ async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
         }
     });
     let stage = core.shared.stage.clone();
+    let is_limited =
+        core.surface == Surface::Public && core.shared.options.admission.limits_anything();
+    if is_limited {
+        core.limits.start().await;
+    }
     let accept = async {
         loop {
             admit(&core, listener::accept(&listener).await);
@@ -114,6 +123,7 @@ async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
         () = stage.over() => core.connections.end_all(),
     };
     drained(&core).await;
+    core.limits.close().await;
     sweep.abort();
     cut_off
 }

@@ -1,10 +1,12 @@
 //! The HTTP side: sockets, connections, requests and their answers.
 //!
 //! Reading order: `listener` accepts, `connection` runs hyper over `socket` under the deadlines of
-//! `sweep`, `service` takes each request through `router` to a handler (`todos` with `answer`,
-//! `writes` with `writer`, `gifts`, `operations`, `ops`) and completes its `response`. `core` is what one serving core
-//! has; nothing of it is shared with another core but what [`Shared`] holds.
+//! `sweep` (behind a proxy's header, `proxy`), `service` takes each request through `router` to a
+//! handler (`todos` with `answer`, `writes` with `writer`, `gifts`, `operations`, `ops`), which asks
+//! `admission` for the user or the address (`peer`), and completes its `response`. `core` is what one
+//! serving core has; nothing of it is shared with another core but what [`Shared`] holds.
 
+mod admission;
 mod answer;
 pub mod auth;
 mod body;
@@ -17,6 +19,8 @@ mod listener;
 mod openapi;
 mod operations;
 mod ops;
+mod peer;
+mod proxy;
 mod query;
 mod response;
 mod router;
@@ -35,8 +39,10 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 
 pub use self::core::{Core, Surface, serve};
+pub use admission::{Fixed as LimitHeaders, Options as Admission, RateScope, SlotScope, Told};
 pub use listener::{bind, local_address, probe};
 
+use crate::limit::Limiter;
 use crate::log::Appender;
 use crate::marks::Marks;
 use crate::metrics::Metrics;
@@ -63,6 +69,7 @@ pub struct Options {
     pub todos_max: usize,
     /// `Cache-Control` of todo reads.
     pub cache_control: HeaderValue,
+    pub admission: Admission,
     /// Whether `/metrics` has a listener of its own and is not served on the public one.
     pub metrics_apart: bool,
 }
@@ -76,6 +83,9 @@ pub struct Shared {
     pub marks: Arc<Marks>,
     pub log: Appender,
     pub reader: Reader,
+    pub limiter: Limiter,
+    /// Headers that follow from the limits.
+    pub limit_headers: LimitHeaders,
     pub metrics: Arc<Metrics>,
     /// How far the process is on its way from starting to stopped.
     pub stage: Stage,

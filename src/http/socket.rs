@@ -13,6 +13,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -39,6 +40,9 @@ pub enum Phase {
     /// The response is complete, and may still stand in hyper's buffer.
     Flushing,
 }
+
+/// Bytes that are read at once before the first head.
+const FRONT_READ_BYTES: usize = 512;
 
 /// Whether hyper has the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +79,9 @@ pub struct Socket {
     left: RefCell<Bytes>,
     end: Cell<Option<End>>,
     driver: RefCell<Option<Waker>>,
+    /// Whom the connection is from, once somebody wants to know: the other end, or whom a trusted
+    /// proxy named.
+    peer: Cell<Option<IpAddr>>,
 }
 
 impl Socket {
@@ -91,11 +98,58 @@ impl Socket {
             left: RefCell::default(),
             end: Cell::new(None),
             driver: RefCell::new(None),
+            peer: Cell::new(None),
         }
     }
 
     pub fn into_stream(self) -> TcpStream {
         self.stream.into_inner()
+    }
+
+    /// Whom the connection is from. `None` once it is gone.
+    pub fn peer(&self) -> Option<IpAddr> {
+        if self.peer.get().is_none() {
+            let address = self.stream.borrow().peer_addr().ok();
+            self.peer.set(address.map(|address| address.ip()));
+        }
+        self.peer.get()
+    }
+
+    /// A proxy's header is read: whom it named, and what came behind it.
+    pub fn proxied(&self, client: Option<IpAddr>, left: Bytes) {
+        if client.is_some() {
+            self.peer.set(client);
+        }
+        self.enter(Phase::Idle);
+        self.parked(left);
+    }
+
+    /// Reads some of what comes before the first head: 0 bytes at the end of the stream. The
+    /// deadline is that of a head.
+    ///
+    /// # Cancel safety
+    /// What was read is in `bytes`.
+    pub async fn read_front(&self, bytes: &mut Vec<u8>) -> Result<usize, End> {
+        poll_fn(|cx| {
+            if let Poll::Ready(why) = self.poll_end(cx) {
+                return Poll::Ready(Err(why));
+            }
+            let mut scratch = [0; FRONT_READ_BYTES];
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let mut stream = self.stream.borrow_mut();
+            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
+            // An error is an end, too.
+            drop(read);
+            self.note_read(buffer.filled());
+            bytes.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+        .await
+    }
+
+    /// The connection does not begin as it has to.
+    pub fn refuse(&self, status: StatusCode) {
+        self.refused.set(Some(status));
     }
 
     pub fn phase(&self) -> Phase {

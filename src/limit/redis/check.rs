@@ -1,0 +1,2 @@
+//! Exercises the script at a Redis.
+pub struct Check;

@@ -1,0 +1,1 @@
+//! The script and the batcher against a real Redis.
