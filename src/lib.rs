@@ -40,3 +40,7 @@ pub mod snapshot;
 pub mod stage;
 pub mod store;
 pub mod worker;
+
+#[cfg(test)]
+#[path = "../tests/services.rs"]
+mod services;

@@ -10,6 +10,7 @@
 mod harness;
 
 mod admin;
+mod admission;
 mod bad_input;
 mod cli;
 mod contract;

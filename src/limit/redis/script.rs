@@ -27,6 +27,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
+    #[error("not connected")]
+    Unconnected,
     #[error("no answer within {0:?}")]
     Late(Duration),
     #[error("{0}")]
@@ -100,24 +102,9 @@ impl Script {
     }
 
     pub fn with_source(source: &str, config: Config, options: &Options) -> Self {
-        let client = Builder::from_config(config)
-            .with_connection_config(|connection| {
-                connection.connection_timeout = CONNECT_TIMEOUT;
-                connection.internal_command_timeout = CONNECT_TIMEOUT;
-                connection.max_command_attempts = 1;
-                connection.tcp.nodelay = Some(true);
-                connection.unresponsive = UnresponsiveConfig {
-                    max_timeout: Some(SILENCE_MAX),
-                    interval: SILENCE_MAX / 4,
-                };
-            })
-            .set_policy(ReconnectPolicy::new_constant(0, millis(PROBE_EVERY)))
-            .build()
-            .expect("the configuration was read from a URL");
-        drop(client.connect());
         let number = |number: u64| Value::from(number.to_string());
         Self {
-            client,
+            client: connect(config),
             loaded: Loaded::from_lua(source),
             deadline: options.timeout,
             prefix: options.bucket_prefix.clone(),
@@ -148,6 +135,10 @@ impl Script {
         with_slot: impl ExactSizeIterator<Item = Asked<'a>>,
         extra: Option<Value>,
     ) -> Result<Reply, Failed> {
+        // The client would keep the call until it is connected, when nobody waits for it any more.
+        if !self.client.is_connected() {
+            return Err(Failed::Unconnected);
+        }
         let buckets = plain.len() + with_slot.len();
         let mut keys = Vec::with_capacity(1 + buckets);
         keys.push(RedisKey::from(format!("{}leases", self.prefix)));
@@ -174,6 +165,7 @@ impl Script {
     ) -> Result<Vec<i64>, fred::error::Error> {
         let options = CallOptions {
             max_attempts: Some(1),
+            timeout: Some(self.deadline),
             fail_fast: true,
             ..CallOptions::default()
         };
@@ -207,6 +199,26 @@ impl Script {
         // Nothing is in flight any more, and a connection that is gone is as good as closed.
         drop(timeout(self.deadline, self.client.quit()).await);
     }
+}
+
+/// A connection that is made in the background, and made anew when it breaks.
+pub(super) fn connect(config: Config) -> Client {
+    let client = Builder::from_config(config)
+        .with_connection_config(|connection| {
+            connection.connection_timeout = CONNECT_TIMEOUT;
+            connection.internal_command_timeout = CONNECT_TIMEOUT;
+            connection.max_command_attempts = 1;
+            connection.tcp.nodelay = Some(true);
+            connection.unresponsive = UnresponsiveConfig {
+                max_timeout: Some(SILENCE_MAX),
+                interval: SILENCE_MAX / 4,
+            };
+        })
+        .set_policy(ReconnectPolicy::new_constant(0, millis(PROBE_EVERY)))
+        .build()
+        .expect("the configuration was read from a URL");
+    drop(client.connect());
+    client
 }
 
 fn push_lease(arguments: &mut Vec<Value>, lease: Option<&Lease<'_>>) {

@@ -12,6 +12,7 @@ mod dice;
 mod eventually;
 pub mod keys;
 mod launch;
+pub mod redis;
 mod request;
 mod response;
 mod server;

@@ -1,1 +1,0 @@
-//! The script and the batcher against a real Redis.
