@@ -1,5 +1,6 @@
 //! The command line: from arguments and the environment to what is done.
 
+mod limiter;
 mod serve;
 
 use std::io::{self, Read, Write};
@@ -14,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::app::{self, App, DataDir, OpenError};
 use crate::config::{BadConfig, Config, EXIT_CONFIG, Settings, span};
 use crate::http::auth::{self, Key};
+use crate::limit::Unfit;
 use crate::runtime;
 use crate::seed::{self, Seeded};
 use crate::{clock, control};
@@ -54,6 +56,12 @@ enum Command {
     },
     /// Bring the database's schema up to date (serving alone does so by itself)
     Migrate,
+    /// Load the limits' script at `REDIS_URL` and exercise it
+    LimiterCheck {
+        /// Measure decisions a second as well, for some seconds
+        #[arg(long)]
+        bench: bool,
+    },
     /// Ask the server on HTTP_PORT whether it is alive; for container health checks
     Healthcheck,
 }
@@ -71,6 +79,8 @@ enum Failed {
     Config(#[from] BadConfig),
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Limiter(#[from] Unfit),
     #[error("{0}: {1}")]
     Io(&'static str, io::Error),
     #[error("{0}: cannot listen on {1}: {2}")]
@@ -138,6 +148,7 @@ fn run(cli: Cli) -> Result<(), Failed> {
         Command::Seed { todos } => seed(config, todos),
         Command::Token { sub, ttl } => token(&config, &sub, ttl),
         Command::Migrate => migrate(config),
+        Command::LimiterCheck { bench } => limiter::check(&config.limits, bench),
         Command::Healthcheck => healthcheck(config.listen),
     }
 }

@@ -114,6 +114,12 @@ impl Bucket {
         }
     }
 
+    /// Leaves no more than `most` micro-tokens at `now`.
+    pub fn lower(&mut self, rule: Rule, now: u64, most: u64) {
+        self.advance(rule, now);
+        self.level = self.level.min(most);
+    }
+
     /// Whole tokens that are there at `now`.
     pub fn available(&mut self, rule: Rule, now: u64) -> u32 {
         self.advance(rule, now);

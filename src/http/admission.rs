@@ -322,14 +322,14 @@ mod tests {
         lines.collect()
     }
 
-    fn left(remaining: u64, rule: Rule) -> Option<Rate> {
-        Some(Rate { rule, remaining })
+    fn left(remaining: u64, rule: Rule) -> Rate {
+        Rate { rule, remaining }
     }
 
     #[test]
     fn a_limited_response_says_what_is_left() {
         assert_eq!(
-            stamped(left(19_009_999, RULE), true, By::Whole, TOLD),
+            stamped(Some(left(19_009_999, RULE)), true, By::Whole, TOLD),
             [
                 "x-ratelimit-capacity: 20",
                 "x-ratelimit-rate: 20",
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn a_share_is_told_as_what_it_is() {
-        let share = stamped(left(500_000, RULE.share(3)), false, By::Share, TOLD);
+        let share = stamped(Some(left(500_000, RULE.share(3))), false, By::Share, TOLD);
         assert_eq!(share[0], "x-ratelimit-capacity: 6");
         assert_eq!(share[2], "x-ratelimit-remaining: 0.50");
         assert_eq!(share[5], "x-ratelimit-source: local");
@@ -359,7 +359,7 @@ mod tests {
             capacity: 5,
             rate: 0,
         };
-        let headers = stamped(left(0, never), false, By::Whole, TOLD);
+        let headers = stamped(Some(left(0, never)), false, By::Whole, TOLD);
         assert_eq!(
             headers[3..],
             [
@@ -382,7 +382,7 @@ mod tests {
             x: false,
             draft: false,
         };
-        assert!(stamped(left(0, RULE), true, By::Share, off).is_empty());
+        assert!(stamped(Some(left(0, RULE)), true, By::Share, off).is_empty());
     }
 
     #[test]

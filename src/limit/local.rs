@@ -145,10 +145,11 @@ impl Local {
     }
 
     /// Notes what Redis says is left of a key's bucket: if it goes away, this goes on from there.
+    /// It only ever lowers the level, since another core may be deciding by it already.
     pub(super) fn note(&self, key: &Key, rule: Rule, level: u64) {
         let (mut shard, now) = self.shard(key);
         if let Some(bucket) = shard.own(key, rule, now) {
-            *bucket = Bucket::at(level.min(rule.full()), now);
+            bucket.lower(rule, now, level);
         }
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use crate::domain::bucket::{Rule, TOKEN, TOKENS_MAX};
 pub use local::Local;
-pub use redis::{Check, Redis, Unusable, check_url};
+pub use redis::{Check, Redis, Unfit, Unusable, check_url};
 
 /// Time after which a refused in-flight request may try again: when a slot comes free nobody knows.
 const SLOT_WAIT_MS: u64 = 1_000;

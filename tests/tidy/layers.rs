@@ -38,7 +38,7 @@ const MAY_NAME: [(&str, &[&str]); 18] = [
     (
         "cli",
         &[
-            "app", "clock", "config", "control", "http", "runtime", "seed", "stage",
+            "app", "clock", "config", "control", "http", "limit", "runtime", "seed", "stage",
         ],
     ),
 ];

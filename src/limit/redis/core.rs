@@ -21,7 +21,8 @@ use super::holder::{Holder, Shared};
 use super::lane::Lane;
 use super::queue::{Batch, Entry, Queue, Waiter};
 use super::script::{Answer, Asked, Failed, Lease, Reply, Script};
-use super::{HEARTBEAT, PROBE_EVERY, Server};
+use super::{HEARTBEAT, LEASE, PROBE_EVERY, Server};
+use crate::clock::Stopwatch;
 use crate::domain::bucket::Rule;
 
 /// Lanes; the first one takes slots.
@@ -38,7 +39,8 @@ pub struct Core {
     stays: Cell<bool>,
     /// Grows with each call that speaks of slots.
     sequence: Cell<u64>,
-    epoch: Cell<Option<i64>>,
+    /// The lease that Redis knows of, by its epoch, and since when.
+    lease: Cell<Option<(i64, Stopwatch)>>,
     breaker: Breaker,
     script: OnceCell<Script>,
     tasks: RefCell<Vec<JoinHandle<()>>>,
@@ -56,7 +58,7 @@ impl Core {
             lanes,
             holder,
             sequence: Cell::new(0),
-            epoch: Cell::new(None),
+            lease: Cell::new(None),
             script: OnceCell::new(),
             tasks: RefCell::default(),
             server,
@@ -183,16 +185,24 @@ impl Core {
         if !slots {
             return;
         }
-        self.server
-            .servers
-            .store(reply.servers.max(1), Ordering::Relaxed);
-        let known = self.epoch.replace(Some(reply.epoch));
+        let had = self.lease.get();
+        let kept = had.filter(|(epoch, _)| *epoch == reply.epoch);
+        let (epoch, since) = kept.unwrap_or_else(|| (reply.epoch, Stopwatch::start()));
+        self.lease.set(Some((epoch, since)));
         let in_use = self.holder.in_use();
-        if known.is_some_and(|known| known != reply.epoch) && in_use > 0 {
+        if had.is_some() && kept.is_none() && in_use > 0 {
             warn!(
                 in_use,
                 "the lease of in-flight slots was lost and is claimed anew"
             );
+        }
+        // A Redis that has lost the leases hears of the other servers within a heartbeat or two:
+        // until then those that were known are.
+        let servers = &self.server.servers;
+        if since.elapsed() < LEASE {
+            servers.fetch_max(reply.servers, Ordering::Relaxed);
+        } else {
+            servers.store(reply.servers.max(1), Ordering::Relaxed);
         }
     }
 

@@ -27,7 +27,7 @@ use fred::prelude::Config;
 use uuid::Uuid;
 
 use super::{Figures, Local, Options};
-pub use check::Check;
+pub use check::{Check, Unfit};
 pub use core::Core;
 pub use holder::Holder;
 
@@ -39,6 +39,9 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// Keys of one call, at most: Redis serves nobody else meanwhile, for about half a millisecond.
 const KEYS_PER_CALL_MAX: usize = 256;
+
+/// What a URL may begin with.
+const SCHEMES: [&str; 2] = ["redis://", "redis-sentinel://"];
 
 /// A URL that names no Redis. The text says what is wrong with it.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +78,13 @@ pub fn check_url(url: &str) -> Result<(), Unusable> {
 }
 
 fn read_url(url: &str) -> Result<Config, Unusable> {
+    let is_known = |scheme: &&str| url.starts_with(*scheme);
+    if !SCHEMES.iter().any(is_known) {
+        return Err(Unusable(format!(
+            "begins with none of {}",
+            SCHEMES.join(", ")
+        )));
+    }
     let mut config = Config::from_url(url).map_err(|error| Unusable(error.to_string()))?;
     if config.server.is_clustered() {
         // One call names keys of many slots.

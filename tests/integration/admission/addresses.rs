@@ -76,13 +76,18 @@ fn a_proxy_header_names_the_client() {
 
 #[test]
 fn a_trusted_peer_without_its_header_is_refused_and_a_strangers_header_is_no_request() {
-    let launch = by_address().env("PROXY_PROTOCOL", "on");
-    let trusting = launch.clone().env("TRUSTED_PROXIES", "127.0.0.1").start();
+    let launch = |trusted| {
+        by_address()
+            .env("PROXY_PROTOCOL", "on")
+            .env("TRUSTED_PROXIES", trusted)
+            .start()
+    };
+    let trusting = launch("127.0.0.1");
     let mut connection = trusting.connect();
     let answer = connection.ask(&get("/todos")).unwrap();
     assert_eq!(answer.status, 400);
     assert_eq!(connection.end(), Ended::Closed);
-    let strange = launch.env("TRUSTED_PROXIES", "192.0.2.0/24").start();
+    let strange = launch("192.0.2.0/24");
     let line = b"PROXY TCP4 192.0.2.1 127.0.0.1 40000 80\r\n";
     assert_eq!(read_behind(&strange, line, 4), 400);
     assert_eq!(strange.anyone().ask(&get("/todos")).status, 200);

@@ -36,7 +36,7 @@ fn pass_of(client: &mut Client, count: usize) -> usize {
 }
 
 /// The value of a metric without labels, or of one with these.
-fn metric(client: &mut Client, name: &str) -> f64 {
+fn metric(client: &mut Client, name: &str) -> u64 {
     let text = client
         .ask(&crate::harness::get("/metrics"))
         .expect(200)

@@ -23,7 +23,7 @@ fn launch(url: &str, policy: &str) -> Launch {
 }
 
 fn is_away(server: &Server) -> bool {
-    metric(&mut server.anyone(), "limiter_cores_without_redis") > 0.0
+    metric(&mut server.anyone(), "limiter_cores_without_redis") > 0
 }
 
 /// The statuses of `count` writes, and how long each took, in order of time.
@@ -68,7 +68,7 @@ fn a_killed_redis_leaves_each_key_its_share_of_what_was_left() {
     let refused = alice.ask(&write());
     assert_eq!(refused.must("X-RateLimit-Source"), "local");
     assert!(is_away(&server));
-    assert!(metric(&mut alice, "limiter_without_redis_total") >= 200.0);
+    assert!(metric(&mut alice, "limiter_without_redis_total") >= 200);
 
     redis.start_again();
     eventually("Redis decides again", SOON, || {
@@ -85,7 +85,7 @@ fn while_redis_is_away_servers_share_the_limit() {
     let servers = [0; 2].map(|_| launch(&redis.url(), "local").start());
     for server in &servers {
         eventually("the servers know each other", SOON, || {
-            (metric(&mut server.anyone(), "limiter_servers") > 1.5).then_some(())
+            (metric(&mut server.anyone(), "limiter_servers") > 1).then_some(())
         });
     }
     redis.kill();

@@ -50,8 +50,8 @@ fn claim(server: &Server) -> u16 {
     server.user("bob").ask(&claim).status
 }
 
-fn in_flight(server: &Server) -> u32 {
-    metric(&mut server.anyone(), "limiter_in_flight") as u32
+fn in_flight(server: &Server) -> u64 {
+    metric(&mut server.anyone(), "limiter_in_flight")
 }
 
 fn wait_until_free(server: &Server, within: Duration) {
@@ -65,7 +65,7 @@ fn beyond_the_slots_a_claim_is_refused_and_who_leaves_makes_room() {
     for redis in [None, Some(RedisServer::start())] {
         let server = launch(redis.as_ref()).start();
         let mut held: Vec<_> = (0..SLOTS).map(|_| hold(&server).unwrap()).collect();
-        assert_eq!(in_flight(&server) as usize, SLOTS);
+        assert_eq!(in_flight(&server), SLOTS as u64);
         let refused = server.user("bob").ask(&Request::of("POST", "/gift-codes"));
         let problem = refused.problem(429);
         assert_eq!(problem["detail"], "too many in-flight requests");

@@ -59,8 +59,8 @@ fn a_burst_passes_and_what_is_over_it_is_told_when_to_come_again() {
         passed(&bob.ask(&write())),
         "another user has a bucket of his own"
     );
-    assert!(metric(&mut bob, "limiter_allowed_total") >= 6.0);
-    assert!(metric(&mut bob, r#"limiter_throttled_total{policy="rate"}"#) >= 1.0);
+    assert!(metric(&mut bob, "limiter_allowed_total") >= 6);
+    assert!(metric(&mut bob, r#"limiter_throttled_total{policy="rate"}"#) >= 1);
 }
 
 #[test]
@@ -157,9 +157,9 @@ fn a_shadow_counts_and_refuses_nothing() {
         .start();
     let mut alice = server.user("alice");
     assert_eq!(pass_of(&mut alice, 6), 6);
-    assert_eq!(metric(&mut alice, "limiter_shadowed_total") as u32, 6);
+    assert_eq!(metric(&mut alice, "limiter_shadowed_total"), 6);
     let throttled = metric(&mut alice, r#"limiter_throttled_total{policy="rate"}"#);
-    assert_eq!(throttled as u32, 0);
+    assert_eq!(throttled, 0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A Redis of a test's own: to be killed, stopped and flushed as the test likes.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -81,7 +81,11 @@ impl RedisServer {
         stream.set_read_timeout(Some(START_TIMEOUT))?;
         let mut text = format!("*{}\r\n", words.len());
         for word in words {
-            text += &format!("${}\r\n{word}\r\n", word.len());
+            text += "$";
+            text += &word.len().to_string();
+            text += "\r\n";
+            text += word;
+            text += "\r\n";
         }
         stream.write_all(text.as_bytes())?;
         read_answer(&mut BufReader::new(stream))
