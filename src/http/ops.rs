@@ -48,6 +48,7 @@ pub fn ready(call: &Call) -> Result<Response<Body>, Problem> {
     }
     let snapshot = call.core.snapshot();
     let (commands, bytes) = shared.log.queued();
+    let limits = shared.limiter.figures();
     Ok(json(
         StatusCode::OK,
         &value!({
@@ -55,6 +56,11 @@ pub fn ready(call: &Call) -> Result<Response<Body>, Problem> {
             "todos": snapshot.len(),
             "positions": snapshot.positions(),
             "log": { "queued_commands": commands, "queued_bytes": bytes },
+            "limits": {
+                "in_flight": limits.in_flight,
+                "servers": limits.servers,
+                "cores_without_redis": limits.cores_without_redis,
+            },
         }),
     ))
 }

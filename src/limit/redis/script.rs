@@ -203,6 +203,9 @@ impl Script {
 
 /// A connection that is made in the background, and made anew when it breaks.
 pub(super) fn connect(config: Config) -> Client {
+    let mut again = ReconnectPolicy::new_constant(0, millis(PROBE_EVERY));
+    // The first connection waits for it, too.
+    again.set_jitter(0);
     let client = Builder::from_config(config)
         .with_connection_config(|connection| {
             connection.connection_timeout = CONNECT_TIMEOUT;
@@ -214,7 +217,7 @@ pub(super) fn connect(config: Config) -> Client {
                 interval: SILENCE_MAX / 4,
             };
         })
-        .set_policy(ReconnectPolicy::new_constant(0, millis(PROBE_EVERY)))
+        .set_policy(again)
         .build()
         .expect("the configuration was read from a URL");
     drop(client.connect());

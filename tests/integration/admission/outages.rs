@@ -22,6 +22,14 @@ fn launch(url: &str, policy: &str) -> Launch {
         .env("SERVER_CORES", "1")
 }
 
+/// A server that has heard from Redis.
+fn serving(redis: &RedisServer, policy: &str) -> Server {
+    let server = launch(&redis.url(), policy).start();
+    let first = server.user("first").ask(&write());
+    assert_eq!(first.header("X-RateLimit-Source"), None);
+    server
+}
+
 fn is_away(server: &Server) -> bool {
     metric(&mut server.anyone(), "limiter_cores_without_redis") > 0
 }
@@ -54,7 +62,7 @@ fn bounded(times: &[Duration]) {
 #[test]
 fn a_killed_redis_leaves_each_key_its_share_of_what_was_left() {
     let mut redis = RedisServer::start();
-    let server = launch(&redis.url(), "local").start();
+    let server = serving(&redis, "local");
     let mut alice = server.user("alice");
     assert_eq!(pass_of(&mut alice, 10), 10);
     redis.kill();
@@ -82,7 +90,7 @@ fn a_killed_redis_leaves_each_key_its_share_of_what_was_left() {
 #[test]
 fn while_redis_is_away_servers_share_the_limit() {
     let mut redis = RedisServer::start();
-    let servers = [0; 2].map(|_| launch(&redis.url(), "local").start());
+    let servers = [0; 2].map(|_| serving(&redis, "local"));
     for server in &servers {
         eventually("the servers know each other", SOON, || {
             (metric(&mut server.anyone(), "limiter_servers") > 1).then_some(())
@@ -99,8 +107,8 @@ fn while_redis_is_away_servers_share_the_limit() {
 #[test]
 fn open_lets_all_pass_and_closed_none_and_both_at_once() {
     let redis = RedisServer::start();
-    let open = launch(&redis.url(), "open").start();
-    let closed = launch(&redis.url(), "closed").start();
+    let open = serving(&redis, "open");
+    let closed = serving(&redis, "closed");
     redis.signal("STOP");
     let mut alice = open.user("alice");
     let (statuses, times) = timed(&mut alice, 200);
@@ -139,7 +147,7 @@ fn a_server_starts_without_redis_and_finds_it_later() {
 #[test]
 fn a_redis_that_answers_too_late_is_as_good_as_away() {
     let redis = RedisServer::start();
-    let server = launch(&redis.url(), "local").start();
+    let server = serving(&redis, "local");
     let mut alice = server.user("alice");
     // Scripts are writes: they wait, while the connection is fine and PING would be answered.
     redis.command(&["CLIENT", "PAUSE", "3000", "WRITE"]);
