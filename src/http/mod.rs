@@ -3,7 +3,7 @@
 //! Reading order: `listener` accepts, `connection` runs hyper over `socket` under the deadlines of
 //! `sweep` (behind a proxy's header, `proxy`), `service` takes each request through `router` to a
 //! handler (`todos` with `answer`, `writes` with `writer`, `gifts`, `operations`, `ops`), which asks
-//! `admission` for the user or the address (`peer`), and completes its `response`. `core` is what one
+//! `admission` for the user or the address (`peer`; `stamp` tells the limits), and completes its `response`. `core` is what one
 //! serving core has; nothing of it is shared with another core but what [`Shared`] holds.
 
 mod admission;
@@ -26,6 +26,7 @@ mod response;
 mod router;
 mod service;
 mod socket;
+mod stamp;
 mod submit;
 mod sweep;
 mod todos;
@@ -39,8 +40,9 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 
 pub use self::core::{Core, Surface, serve};
-pub use admission::{Fixed as LimitHeaders, Options as Admission, RateScope, SlotScope, Told};
+pub use admission::{Options as Admission, RateScope, SlotScope};
 pub use listener::{bind, local_address, probe};
+pub use stamp::{Fixed as LimitHeaders, Told};
 
 use crate::limit::Limiter;
 use crate::log::Appender;

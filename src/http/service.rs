@@ -11,12 +11,12 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use uuid::Uuid;
 
-use super::admission::Stamp;
 use super::core::{Core, Surface};
 use super::headers::{self, CONSISTENCY_TOKEN, X_REQUEST_ID};
 use super::response::{Body, Problem, Sent, empty};
 use super::router::Route;
 use super::socket::Socket;
+use super::stamp::Stamp;
 use super::{body, gifts, openapi, operations, ops, todos, writes};
 use crate::clock::Stopwatch;
 use crate::limit::Permit;
