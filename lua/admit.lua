@@ -4,7 +4,8 @@
 -- 2^53, where Lua's doubles are exact: src/domain/bucket.rs is the same arithmetic.
 --
 -- KEYS[1]     leases: a hash of holder -> count, sequence, deadline, epoch (four doubles)
--- KEYS[2...]  buckets: micro-tokens and microseconds of the last change (two doubles)
+-- KEYS[2...]  buckets, each named once: micro-tokens and microseconds of the last change (two
+--             doubles)
 -- ARGV[1]     capacity of a bucket, micro-tokens
 -- ARGV[2]     rate, micro-tokens a microsecond (which is tokens a second)
 -- ARGV[3]     slots that all leases may hold together
@@ -22,15 +23,15 @@
 -- milliseconds until the next token (0: there is one; -1: waiting does not help).
 -- A late call changes nothing and gets the error LATE.
 --
--- Cost: one GET and one SET per bucket, O(leases) with one HGETALL and one HSET where there is a
--- holder. 256 buckets take about 0.6 ms.
+-- Cost: one MGET, one PSETEX per bucket; O(leases) with one HGETALL and one HSET where there is a
+-- holder.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
 local TOKEN = 1000000
 local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
-local call, pack, unpack = redis.call, struct.pack, struct.unpack
+local call, pack, unpack, spread = redis.call, struct.pack, struct.unpack, unpack
 local capacity, rate = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local holder, lease_micros = ARGV[5], tonumber(ARGV[4])
@@ -79,9 +80,15 @@ local fill_micros = 0
 if rate > 0 then
   fill_micros = ceil(capacity / rate)
 end
+local buckets = {}
+if #KEYS > 1 then
+  buckets = call('MGET', spread(KEYS, 2))
+end
+-- Writing a number down costs more than the rest of a bucket, and many live equally long.
+local lives = {}
 for at = 2, #KEYS do
   local key, level, last = KEYS[at], capacity, now
-  local known = call('GET', key)
+  local known = buckets[at - 1]
   if known then
     level, last = unpack('dd', known)
   end
@@ -105,7 +112,13 @@ for at = 2, #KEYS do
   end
   -- A bucket that is full again is the same as none.
   if rate > 0 then
-    call('SET', key, pack('dd', level, now), 'PX', max(1, ceil((capacity - level) / (rate * 1000))))
+    local life_ms = max(1, ceil((capacity - level) / (rate * 1000)))
+    local life = lives[life_ms]
+    if not life then
+      life = string.format('%.0f', life_ms)
+      lives[life_ms] = life
+    end
+    call('PSETEX', key, life, pack('dd', level, now))
   else
     call('SET', key, pack('dd', level, now))
   end

@@ -19,8 +19,8 @@ use crate::domain::bucket::{Bucket, Rule, TOKEN, TOKENS_MAX};
 
 const CLOCK: &str = "local clock = redis.call('TIME')";
 const TEST_CLOCK: &str = "local clock = { 0, ARGV[#ARGV] }";
-const LIFE: &str = "'PX', max(1, ";
-const TEST_LIFE: &str = "'PX', 1000000 + max(1, ";
+const LIFE: &str = "local life_ms = max(1, ";
+const TEST_LIFE: &str = "local life_ms = 1000000 + max(1, ";
 
 fn with_test_clock() -> String {
     assert_eq!(
@@ -198,13 +198,17 @@ fn the_script_is_the_bucket_of_the_domain() {
             let mut now = 1_700_000_000_000_000;
             for step in 1..=250 {
                 now = later(&mut dice, now);
+                let plain = any_keys(&mut dice);
+                let mut with_slot = any_keys(&mut dice);
+                // A call names a key once.
+                with_slot.retain(|(key, _)| plain.iter().all(|(other, _)| other != key));
                 let call = Call {
                     holder: dice.random_range(0..3),
                     sequence: step,
                     in_use: dice.random_range(0..5),
                     wanted: dice.random_range(0..3),
-                    plain: any_keys(&mut dice),
-                    with_slot: any_keys(&mut dice),
+                    plain,
+                    with_slot,
                     now,
                 };
                 let mut said = call.send(&script).await.unwrap();
