@@ -10,8 +10,9 @@
 //!    [`fault`]: where a test can have it die.
 //! 4. [`snapshot`]: what readers are served: pages of serialised todos, and how they are renewed
 //!    from the feed. [`marks`]: how far this server has got, and who waits for it.
-//! 5. [`http`]: sockets, requests, answers.
-//! 6. [`app`] puts the parts together and is the only place that names back ends; [`runtime`]
+//! 5. [`limit`]: whether a request may pass now: token buckets and in-flight slots.
+//! 6. [`http`]: sockets, requests, answers.
+//! 7. [`app`] puts the parts together and is the only place that names back ends; [`runtime`]
 //!    gives them threads and ends them in order, along [`stage`]; [`links`]: what they lean on; [`config`] reads the
 //!    environment, once; [`cli`] is the command line.
 //!
@@ -33,6 +34,7 @@ pub mod fault;
 pub mod feed;
 pub mod http;
 pub mod kafka;
+pub mod limit;
 pub mod links;
 pub mod log;
 pub mod marks;

@@ -7,6 +7,7 @@ mod alone;
 mod data_dir;
 pub mod dead_letters;
 pub mod fleet;
+mod limiter;
 mod reach;
 pub mod seed;
 pub mod worker;
@@ -21,8 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use alone::{Options, open};
 pub use data_dir::{DataDir, control_socket, kept_secret};
+pub use limiter::limiter;
 
 use crate::clock::Stopwatch;
+use crate::limit;
 use crate::links::Link;
 use crate::log::Appender;
 use crate::marks::Marks;
@@ -48,6 +51,8 @@ pub enum OpenError {
     Store(#[from] store::OpenError),
     #[error("cannot read the todos: {0}")]
     Load(#[from] LoadError),
+    #[error("REDIS_URL: {0}")]
+    Limiter(#[from] limit::Unusable),
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
     /// What a fleet leans on is not as configured. Waiting does not help.

@@ -2,6 +2,7 @@
 
 mod database;
 mod health;
+mod limiter;
 mod seed;
 mod serve;
 mod work;
@@ -22,6 +23,7 @@ use crate::clock;
 use crate::config::{BadConfig, Config, EXIT_CONFIG, Purpose, Settings, span};
 use crate::domain::Position;
 use crate::http::auth::{self, Key};
+use crate::limit::Unfit;
 use crate::seed::TODOS_MAX;
 
 /// A to-do and gift-code API: reads from pre-serialised bytes, writes through a log.
@@ -67,6 +69,12 @@ enum Command {
         #[arg(long)]
         position: Option<Position>,
     },
+    /// Load the limits' script at `REDIS_URL` and exercise it
+    LimiterCheck {
+        /// Measure decisions a second as well, for some seconds
+        #[arg(long)]
+        bench: bool,
+    },
     /// Ask the server on HTTP_PORT whether it is alive; for container health checks
     Healthcheck,
 }
@@ -78,7 +86,7 @@ impl Command {
             Self::Seed { .. } => Purpose::Write,
             Self::Token { .. } => Purpose::Sign,
             Self::Migrate | Self::DeadLetters { .. } => Purpose::Database,
-            Self::Healthcheck => Purpose::Ask,
+            Self::LimiterCheck { .. } | Self::Healthcheck => Purpose::Ask,
         }
     }
 }
@@ -121,6 +129,8 @@ enum Failed {
     Open(#[from] OpenError),
     #[error(transparent)]
     Work(#[from] WorkError),
+    #[error(transparent)]
+    Limiter(#[from] Unfit),
     #[error("{0}: {1}")]
     Io(&'static str, io::Error),
     #[error("{0}: cannot listen on {1}: {2}")]
@@ -206,6 +216,7 @@ fn run(cli: Cli) -> Result<(), Failed> {
         Command::Token { sub, ttl } => token(&config, &sub, ttl),
         Command::Migrate => database::migrate(config),
         Command::DeadLetters { position } => database::dead_letters(&config, position),
+        Command::LimiterCheck { bench } => limiter::check(&config.limits, bench),
         Command::Healthcheck => health::check(config.listen),
     }
 }

@@ -13,7 +13,8 @@ use crate::app::{self, App, DataDir, OpenError, fleet};
 use crate::config::Config;
 use crate::control;
 use crate::http::auth::{Authenticator, Key};
-use crate::http::{self, Shared, Sharing};
+use crate::http::{self, LimitHeaders, Shared, Sharing};
+use crate::limit::Limiter;
 use crate::runtime::{self, Servers};
 use crate::stage::At;
 
@@ -42,7 +43,8 @@ pub fn serve(config: Config, fleet: Option<&fleet::Options>) -> Result<(), Faile
         Some(address) => listen("ADMIN_PORT", address, 1, sharing)?.pop(),
         None => None,
     };
-    let shared = shared(config.http, auth, &app);
+    let limiter = app::limiter(&config.limits, &app.metrics)?;
+    let shared = shared(config.http, auth, limiter, &app);
     let runtime = runtime::single_threaded().map_err(|error| Failed::Io("cannot start", error))?;
     let ended = runtime.block_on(async {
         let servers = Servers::start(shared, public, admin, config.cores)?;
@@ -105,8 +107,10 @@ impl<'a> Deployment<'a> {
     }
 }
 
-fn shared(options: http::Options, auth: Authenticator, app: &App) -> Arc<Shared> {
+fn shared(options: http::Options, auth: Authenticator, limiter: Limiter, app: &App) -> Arc<Shared> {
     Arc::new(Shared {
+        limit_headers: LimitHeaders::new(limiter.options().rate, limiter.options().slots_max),
+        limiter,
         options,
         auth,
         published: Arc::clone(&app.published),

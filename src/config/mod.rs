@@ -5,6 +5,7 @@
 //! with [`EXIT_CONFIG`] and a message that names the variable, before anything is opened.
 
 mod fleet;
+mod limits;
 mod settings;
 mod values;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use crate::http;
 use crate::http::auth;
 use crate::runtime::{Cores, LogFormat, Shutdown};
-use crate::{feed, log, store};
+use crate::{feed, limit, log, store};
 pub use fleet::{Database, Fleet, Log, Purpose};
 pub use settings::Settings;
 pub use values::span;
@@ -56,6 +57,7 @@ pub struct Config {
     pub http: http::Options,
     pub auth: auth::Options,
     pub log: log::Options,
+    pub limits: limit::Backing,
     pub store: store::Options,
     pub log_format: LogFormat,
     pub log_filter: String,
@@ -94,6 +96,7 @@ impl Settings {
             shutdown: self.shutdown(is_fleet)?,
             http: self.http()?,
             auth,
+            limits: self.limits.backing()?,
             log: log::Options {
                 queue_commands_max: self.log_queue_commands,
                 queue_bytes_max: self.log_queue_bytes,
@@ -110,10 +113,7 @@ impl Settings {
     }
 
     fn nothing_to_come(&self) -> Result<(), BadConfig> {
-        let to_come = [
-            ("JWT_JWKS_FILE", &self.jwt_jwks_file),
-            ("REDIS_URL", &self.redis_url),
-        ];
+        let to_come = [("JWT_JWKS_FILE", &self.jwt_jwks_file)];
         let is_set = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
         match to_come.iter().find(|(_, value)| is_set(value)) {
             Some((variable, _)) => Err(bad(variable, "is not in this version; unset it")),
@@ -277,6 +277,7 @@ impl Settings {
             todos_max: self.todos_max,
             cache_control,
             hot_path: self.hot_path.is_on(),
+            admission: self.limits.admission()?,
             metrics_apart: self.admin_port.is_some(),
         })
     }

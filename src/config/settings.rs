@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::fleet::FleetSettings;
+use super::limits::LimitSettings;
 use super::values::{Switch, seconds, span};
 use crate::log;
 use crate::runtime::LogFormat;
@@ -110,6 +111,9 @@ pub struct Settings {
     #[arg(long, env, global = true, default_value = "0s", value_parser = span)]
     pub(super) batch_linger: Duration,
 
+    #[command(flatten)]
+    pub(super) limits: LimitSettings,
+
     /// Time between failing readiness and refusing connections at shutdown [default: 0s alone, 5s
     /// in a fleet]
     #[arg(long, env, global = true, value_parser = span)]
@@ -136,7 +140,4 @@ pub struct Settings {
     /// File of keys (JWKS) to check tokens with (not in this version: must be unset)
     #[arg(long, env, global = true)]
     pub(super) jwt_jwks_file: Option<String>,
-    /// Redis of a fleet (not in this version: must be unset)
-    #[arg(long, env, global = true, hide_env_values = true)]
-    pub(super) redis_url: Option<String>,
 }

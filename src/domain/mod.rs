@@ -4,6 +4,7 @@
 //! arrive inside the command, so that every store and every replay decides alike.
 
 mod batch;
+pub mod bucket;
 mod command;
 mod decide;
 mod fold;

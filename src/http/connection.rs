@@ -3,17 +3,17 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::core::Core;
+use super::core::{Core, Surface};
 use super::gate::{self, Passed};
 use super::hot;
 use super::response::Problem;
 use super::socket::{End, Socket};
+use super::{peer, proxy};
 
 /// Input that is read and thrown away after a refusal, at most: closing a socket with unread
 /// input resets it, and the client might never see the answer.
@@ -28,11 +28,7 @@ const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
 pub async fn serve(core: Rc<Core>, stream: TcpStream) {
     let socket = Rc::new(Socket::new(stream, core.connections.clock()));
     let entered = core.connections.enter(&socket);
-    let passed = if core.is_hot() {
-        hot::serve(&core, &socket).await
-    } else {
-        Box::pin(gate::give(&core, &socket, Bytes::new())).await
-    };
+    let passed = drive(&core, &socket).await;
     drop(entered);
     let refused = match passed {
         Passed::Answered | Passed::Over(None) => None,
@@ -62,6 +58,31 @@ async fn part(core: &Core, stream: &mut TcpStream, refused: Option<StatusCode>) 
         () = close => {}
         () = core.shared.stage.over() => {}
     }
+}
+
+/// Serves a connection's requests until it is over or ended from outside.
+async fn drive(core: &Rc<Core>, socket: &Rc<Socket>) -> Passed {
+    if is_introduced(core, socket) {
+        match proxy::read(socket).await {
+            Err(why) => return Passed::Ended(why),
+            Ok(true) => {}
+            Ok(false) => return Passed::Over(Some(StatusCode::BAD_REQUEST)),
+        }
+    }
+    if core.is_hot() {
+        return hot::serve(core, socket).await;
+    }
+    let begun = socket.unread.take().into();
+    Box::pin(gate::give(core, socket, begun)).await
+}
+
+/// Whether the connection begins with a proxy's word on whom it is from.
+fn is_introduced(core: &Core, socket: &Socket) -> bool {
+    let options = &core.shared.options.admission;
+    let is_trusted = |peer| peer::is_in(&options.trusted_proxies, peer);
+    options.proxy_protocol
+        && core.surface == Surface::Public
+        && socket.peer().is_some_and(is_trusted)
 }
 
 /// Tells a client that its request is not understood, and closes.

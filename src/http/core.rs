@@ -12,10 +12,10 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use super::hot::{Answers, Desk};
 use super::sweep::Connections;
-use super::{Shared, connection, listener};
-use crate::clock;
+use super::{RateScope, Shared, connection, listener};
 use crate::metrics::CoreMetrics;
 use crate::snapshot::{Pin, Reader};
+use crate::{clock, limit};
 
 /// Connections to the admin listener at once: some scrapers and probes, and people.
 const ADMIN_CONNECTIONS_MAX: u64 = 64;
@@ -43,6 +43,7 @@ pub struct Core {
     /// Where reads land first, whoever they are for.
     pub(super) input: RefCell<Box<[u8]>>,
     pub(super) desk: RefCell<Desk>,
+    pub(super) limits: limit::Core,
     reader: RefCell<Reader>,
     /// Told whenever a connection has closed.
     closed: Notify,
@@ -54,6 +55,7 @@ impl Core {
         let connections = Rc::new(Connections::new(&shared.options));
         let reader = RefCell::new(shared.published.reader());
         let answers = Answers::new(shared.options.cache_control.clone(), clock::now());
+        let limits = shared.limiter.core();
         Self {
             shared,
             surface,
@@ -61,14 +63,18 @@ impl Core {
             connections,
             input: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
             desk: Desk::new(answers),
+            limits,
             reader,
             closed: Notify::new(),
         }
     }
 
-    /// Whether list reads are answered without hyper.
+    /// Whether list reads are answered without hyper; limited ones are not.
     pub(super) fn is_hot(&self) -> bool {
-        self.shared.options.hot_path && self.surface == Surface::Public
+        let options = &self.shared.options;
+        options.hot_path
+            && self.surface == Surface::Public
+            && options.admission.rate != RateScope::All
     }
 
     /// The newest snapshot.
@@ -103,6 +109,11 @@ async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
         }
     });
     let stage = core.shared.stage.clone();
+    let is_limited =
+        core.surface == Surface::Public && core.shared.options.admission.limits_anything();
+    if is_limited {
+        core.limits.start().await;
+    }
     let accept = async {
         loop {
             admit(&core, listener::accept(&listener).await);
@@ -127,6 +138,7 @@ async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
         () = stage.over() => core.connections.end_all(),
     };
     drained(&core).await;
+    core.limits.close().await;
     sweep.abort();
     cut_off
 }

@@ -7,6 +7,7 @@ use rand::distr::slice::Choose;
 use rand::{Rng, RngExt};
 use serde::Serialize;
 
+use super::admission::Kind;
 use super::headers::{CONSISTENCY_TOKEN, Prefer};
 use super::openapi;
 use super::response::{Body, Problem, header, json};
@@ -50,12 +51,13 @@ struct Receipt {
         (status = 202, description = "Durable; the operation will have the code", body = openapi::Receipt),
         (status = 400, description = "Malformed", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Over a limit; `Retry-After` says when to come again", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 503, description = "Cannot be made durable now; `outcome` says whether sending it again is safe", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 410, description = "No code is left", body = openapi::Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn claim(call: &Call) -> Result<Response<Body>, Problem> {
-    let writer = Writer::of(call)?;
+    let writer = Writer::of(call, Kind::Claim).await?;
     // A claim says nothing in its body; what is there only stands before the next request.
     drop(call.read_body().await?);
     let code = new_code(&mut rand::rng());

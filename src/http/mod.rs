@@ -1,11 +1,14 @@
 //! The HTTP side: sockets, connections, requests and their answers.
 //!
 //! Reading order: `listener` accepts, `connection` opens and closes a `socket`, under the deadlines
-//! of `sweep`. In between, `hot` answers list reads and hands all else through `gate` to hyper.
-//! Behind hyper, `service` takes each request through `router` to a handler (`todos` with `answer`,
-//! `writes` with `writer`, `gifts`, `operations`, `ops`) and completes its `response`. `core` is
-//! what one serving core has; nothing of it is shared with another core but what [`Shared`] holds.
+//! of `sweep` (and behind a proxy's header, `proxy`). In between, `hot` answers list reads and hands
+//! all else through `gate` to hyper. Behind hyper, `service` takes each request through `router` to
+//! a handler (`todos` with `answer`, `writes` with `writer`, `gifts`, `operations`, `ops`), which
+//! asks `admission` for the user or the address (`peer`; `stamp` tells the limits), and completes
+//! its `response`. `core` is what one serving core has; nothing of it is shared with another core
+//! but what [`Shared`] holds.
 
+mod admission;
 mod answer;
 pub mod auth;
 mod body;
@@ -20,11 +23,14 @@ mod listener;
 mod openapi;
 mod operations;
 mod ops;
+mod peer;
+mod proxy;
 mod query;
 mod response;
 mod router;
 mod service;
 mod socket;
+mod stamp;
 pub mod status;
 mod submit;
 mod sweep;
@@ -39,8 +45,11 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 
 pub use self::core::{Core, Surface, serve};
+pub use admission::{Options as Admission, RateScope, SlotScope};
 pub use listener::{Sharing, bind, local_address, probe};
+pub use stamp::{Fixed as LimitHeaders, Told};
 
+use crate::limit::Limiter;
 use crate::links::Link;
 use crate::log::Appender;
 use crate::marks::Marks;
@@ -70,6 +79,7 @@ pub struct Options {
     pub cache_control: HeaderValue,
     /// Whether list reads are answered without hyper; the answers are the same.
     pub hot_path: bool,
+    pub admission: Admission,
     /// Whether `/metrics` has a listener of its own and is not served on the public one.
     pub metrics_apart: bool,
 }
@@ -84,6 +94,9 @@ pub struct Shared {
     pub log: Appender,
     pub reader: Reader,
     pub links: Vec<Link>,
+    pub limiter: Limiter,
+    /// Headers that follow from the limits.
+    pub limit_headers: LimitHeaders,
     pub metrics: Arc<Metrics>,
     /// How far the process is on its way from starting to stopped.
     pub stage: Stage,

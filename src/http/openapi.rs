@@ -107,6 +107,13 @@ pub struct Problem {
     status: u16,
     detail: String,
     request_id: Option<String>,
+    /// With 429: whole seconds after which to come again; -1 where waiting does not help
+    retry_after: Option<i64>,
+    /// The same in milliseconds
+    retry_after_ms: Option<i64>,
+    /// With 429: `rate` (a token bucket) or `inflight` (requests at once)
+    #[schema(rename = "violated-policies")]
+    violated_policies: Option<Vec<String>>,
     /// With 503 to a write: `not_enqueued` (safe to send again) or `unknown` (send again with the
     /// same Idempotency-Key)
     outcome: Option<String>,

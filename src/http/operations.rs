@@ -4,6 +4,7 @@ use hyper::header::{CACHE_CONTROL, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json as value};
 
+use super::admission::{Kind, admit};
 use super::headers::Prefer;
 use super::openapi;
 use super::response::{Body, NO_STORE, Problem, header, json};
@@ -24,11 +25,13 @@ use crate::domain::{Outcome, Position, Recorded};
     responses(
         (status = 200, description = "Its status", body = openapi::Operation),
         (status = 401, description = "No valid token", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Over a limit, where reads are limited", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No position, or its outcome is forgotten (after 7 days)", body = openapi::Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn get(call: &Call, position: &str) -> Result<Response<Body>, Problem> {
     let user = call.core.shared.auth.user(call.headers())?;
+    admit(call, Kind::Read, Some(&user)).await?;
     let unknown = || Problem::not_found("there is no such operation, or its outcome is forgotten");
     let position: Position = position.parse().map_err(|_| unknown())?;
     let prefer = Prefer {

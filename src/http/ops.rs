@@ -45,6 +45,7 @@ pub fn ready(call: &Call) -> Result<Response<Body>, Problem> {
     }
     let snapshot = call.core.snapshot();
     let (commands, bytes) = shared.log.queued();
+    let limits = shared.limiter.figures();
     Ok(json(
         StatusCode::OK,
         &value!({
@@ -53,6 +54,11 @@ pub fn ready(call: &Call) -> Result<Response<Body>, Problem> {
             "positions": snapshot.positions(),
             "log": { "queued_commands": commands, "queued_bytes": bytes },
             "links": links(&shared.links),
+            "limits": {
+                "in_flight": limits.in_flight,
+                "servers": limits.servers,
+                "cores_without_redis": limits.cores_without_redis,
+            },
         }),
     ))
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::socket::Socket;
+use crate::limit::Permit;
 use crate::snapshot::{self, Chunk};
 
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -56,11 +57,17 @@ impl<T: Into<Bytes>> From<T> for Body {
 pub struct Sent {
     body: Body,
     socket: Rc<Socket>,
+    /// The request is in flight for as long as its response is.
+    _permit: Option<Permit>,
 }
 
 impl Sent {
-    pub fn new(body: Body, socket: Rc<Socket>) -> Self {
-        Self { body, socket }
+    pub fn new(body: Body, socket: Rc<Socket>, permit: Option<Permit>) -> Self {
+        Self {
+            body,
+            socket,
+            _permit: permit,
+        }
     }
 }
 
@@ -137,6 +144,7 @@ pub fn header(text: &str) -> HeaderValue {
 #[derive(Clone, Debug)]
 pub struct Problem {
     pub status: StatusCode,
+    kind: &'static str,
     detail: Cow<'static, str>,
     extensions: Vec<(&'static str, Value)>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -148,6 +156,7 @@ impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
+            kind: "about:blank",
             detail: detail.into(),
             extensions: Vec::new(),
             headers: Vec::new(),
@@ -196,6 +205,12 @@ impl Problem {
         problem
     }
 
+    /// A problem of a registered type, instead of one that its status says all about.
+    pub fn of_type(mut self, kind: &'static str) -> Self {
+        self.kind = kind;
+        self
+    }
+
     pub fn with_extension(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.extensions.push((name, value.into()));
         self
@@ -215,7 +230,7 @@ impl Problem {
     /// The document, as it also stands in the outcome of an operation.
     pub fn document(&self) -> Map<String, Value> {
         let mut document = Map::new();
-        document.insert("type".into(), "about:blank".into());
+        document.insert("type".into(), self.kind.into());
         document.insert(
             "title".into(),
             self.status.canonical_reason().unwrap_or("Error").into(),

@@ -16,8 +16,10 @@ use super::headers::{self, CONSISTENCY_TOKEN, X_REQUEST_ID};
 use super::response::{Body, Problem, Sent, empty};
 use super::router::Route;
 use super::socket::Socket;
+use super::stamp::Stamp;
 use super::{body, gifts, openapi, operations, ops, todos, writes};
 use crate::clock::Stopwatch;
+use crate::limit::Permit;
 
 /// One request and what its handler needs to answer it.
 pub struct Call {
@@ -26,10 +28,15 @@ pub struct Call {
     /// Taken by who reads it. What is still here when the answer goes out is unread.
     body: Cell<Option<Incoming>>,
     request_id: OnceCell<String>,
+    pub socket: Rc<Socket>,
+    /// What the response says about the limits, if the request was limited.
+    stamp: Cell<Option<Stamp>>,
+    /// The in-flight slot, if the request has one.
+    permit: Cell<Option<Permit>>,
 }
 
 impl Call {
-    fn new(core: Rc<Core>, request: Request<Incoming>) -> Self {
+    fn new(core: Rc<Core>, socket: Rc<Socket>, request: Request<Incoming>) -> Self {
         let (parts, body) = request.into_parts();
         let body = Cell::new(Some(body).filter(|body| !body.is_end_stream()));
         Self {
@@ -37,7 +44,16 @@ impl Call {
             parts,
             body,
             request_id: OnceCell::new(),
+            socket,
+            stamp: Cell::new(None),
+            permit: Cell::new(None),
         }
+    }
+
+    /// Notes what admission said.
+    pub fn admitted(&self, stamp: Option<Stamp>, permit: Option<Permit>) {
+        self.stamp.set(stamp);
+        self.permit.set(permit);
     }
 
     pub fn headers(&self) -> &HeaderMap {
@@ -88,7 +104,7 @@ pub async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Sent>, Infallible> {
     let watch = Stopwatch::start();
-    let call = Call::new(core, request);
+    let call = Call::new(core, socket, request);
     let route = Route::of(call.parts.uri.path());
     let mut response = match answer(&call, route).await {
         Ok(response) => response,
@@ -102,6 +118,14 @@ pub async fn serve(
     );
     let headers = response.headers_mut();
     headers.extend(request_id.map(|id| (X_REQUEST_ID, id)));
+    if let Some(stamp) = call.stamp.take() {
+        let shared = &call.core.shared;
+        stamp.write(
+            headers,
+            shared.options.admission.told,
+            &shared.limit_headers,
+        );
+    }
     if call.parts.method == Method::HEAD && response_may_have_body {
         // hyper derives it from the body, but not for HEAD.
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body_bytes));
@@ -116,7 +140,8 @@ pub async fn serve(
         response.status(),
         watch.elapsed(),
     );
-    Ok(response.map(|body| Sent::new(body, socket)))
+    let permit = call.permit.take();
+    Ok(response.map(|body| Sent::new(body, call.socket, permit)))
 }
 
 async fn answer(call: &Call, route: Route<'_>) -> Result<Response<Body>, Problem> {

@@ -5,7 +5,9 @@
 //! cells to look at once a tick.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -30,6 +32,9 @@ pub enum Phase {
     Flushing,
 }
 
+/// Bytes that are read at once before the first head.
+const FRONT_READ_BYTES: usize = 512;
+
 /// Why the sweep or a drain ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -53,6 +58,9 @@ pub struct Socket {
     pub unread: RefCell<Vec<u8>>,
     end: Cell<Option<End>>,
     driver: RefCell<Option<Waker>>,
+    /// Whom the connection is from, once somebody wants to know: the other end, or whom a trusted
+    /// proxy named.
+    peer: Cell<Option<IpAddr>>,
 }
 
 impl Socket {
@@ -67,11 +75,51 @@ impl Socket {
             unread: RefCell::default(),
             end: Cell::new(None),
             driver: RefCell::new(None),
+            peer: Cell::new(None),
         }
     }
 
     pub fn into_stream(self) -> TcpStream {
         self.stream.into_inner()
+    }
+
+    /// Whom the connection is from. `None` once it is gone.
+    pub fn peer(&self) -> Option<IpAddr> {
+        if self.peer.get().is_none() {
+            let address = self.stream.borrow().peer_addr().ok();
+            self.peer.set(address.map(|address| address.ip()));
+        }
+        self.peer.get()
+    }
+
+    /// A proxy's header is read: whom it named, and what came behind it.
+    pub fn proxied(&self, client: Option<IpAddr>, behind: Vec<u8>) {
+        if client.is_some() {
+            self.peer.set(client);
+        }
+        self.enter(Phase::Idle);
+        self.note_head(&behind);
+        self.unread.replace(behind);
+    }
+
+    /// Reads some of what comes before the first head: 0 bytes at the end of the stream. The
+    /// deadline is that of a head.
+    ///
+    /// # Cancel safety
+    /// What was read is in `bytes`.
+    pub async fn read_front(&self, bytes: &mut Vec<u8>) -> Result<usize, End> {
+        poll_fn(|cx| {
+            if let Poll::Ready(why) = self.poll_end(cx) {
+                return Poll::Ready(Err(why));
+            }
+            let mut scratch = [0; FRONT_READ_BYTES];
+            // An error is an end, too.
+            let read = ready!(self.poll_read(cx, &mut scratch)).unwrap_or(0);
+            self.note_head(&scratch[..read]);
+            bytes.extend_from_slice(&scratch[..read]);
+            Poll::Ready(Ok(read))
+        })
+        .await
     }
 
     pub fn phase(&self) -> Phase {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hyper::header::{CACHE_CONTROL, ETAG};
 use hyper::{Response, StatusCode};
 
+use super::admission::{Kind, admit};
 use super::answer::Answer;
 use super::conditional::{Accepts, client_has, item_tag};
 use super::headers;
@@ -34,10 +35,12 @@ const TOKEN_WAIT: Duration = Duration::from_secs(2);
         (status = 304, description = "The client has it"),
         (status = 400, description = "A malformed or repeated parameter, or token", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No living todo has the id given as cursor", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Over a limit, where reads are limited", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not caught up with the token yet", body = openapi::Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn list(call: &Call) -> Result<Response<Body>, Problem> {
+    admit(call, Kind::Read, None).await?;
     let query = ListQuery::of(call.parts.uri.query().unwrap_or(""))?;
     let snapshot = snapshot_with_token(call).await?;
     let limit = query.limit.unwrap_or(usize::MAX);
@@ -66,10 +69,12 @@ pub async fn list(call: &Call) -> Result<Response<Body>, Problem> {
         (status = 304, description = "The client has it"),
         (status = 400, description = "A malformed token", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Over a limit, where reads are limited", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not caught up with the token yet", body = openapi::Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn get(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
+    admit(call, Kind::Read, None).await?;
     let snapshot = snapshot_with_token(call).await?;
     let item = todo_id(id).and_then(|id| snapshot.find(id));
     let item = item.ok_or_else(|| Problem::not_found("there is no such todo"))?;

@@ -3,6 +3,7 @@
 use hyper::Method;
 use uuid::Uuid;
 
+use super::admission::{Kind, admit};
 use super::headers::idempotency_key;
 use super::response::Problem;
 use super::service::Call;
@@ -25,10 +26,12 @@ impl Writer {
     /// Looks at the head of a write only: one that is refused here has not sent its body in vain.
     ///
     /// # Errors
-    /// 401, or 400 for a malformed key.
-    pub fn of(call: &Call) -> Result<Self, Problem> {
+    /// 401, what [`admit`] refuses with, or 400 for a malformed key.
+    pub async fn of(call: &Call, kind: Kind) -> Result<Self, Problem> {
+        let user = call.core.shared.auth.user(call.headers())?;
+        admit(call, kind, Some(&user)).await?;
         Ok(Self {
-            user: call.core.shared.auth.user(call.headers())?,
+            user,
             method: call.parts.method.clone(),
             key: idempotency_key(call.headers())?,
             at: clock::now(),

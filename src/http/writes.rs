@@ -7,7 +7,6 @@ use uuid::Uuid;
 use super::body::{Shape, check_is_json, draft};
 use super::conditional::if_match;
 use super::headers::{CONSISTENCY_TOKEN, Prefer};
-use super::openapi;
 use super::query::todo_id;
 use super::response::{Body, Problem, empty, header, json};
 use super::service::Call;
@@ -17,6 +16,7 @@ use super::submit::{
 };
 use super::todos::representation;
 use super::writer::Writer;
+use super::{admission, openapi};
 use crate::domain::{Action, Command, Draft, Hash128, IfMatch, Position};
 
 /// Create a todo
@@ -34,6 +34,7 @@ use crate::domain::{Action, Command, Draft, Hash128, IfMatch, Position};
         (status = 202, description = "Durable; `Location` names the operation, `Consistency-Token` the position", body = openapi::Receipt),
         (status = 400, description = "Malformed", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Over a limit; `Retry-After` says when to come again", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 503, description = "Cannot be made durable now; `outcome` says whether sending it again is safe", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 409, description = "The key has expired and its todo lives", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = openapi::Problem, content_type = "application/problem+json"),
@@ -43,7 +44,7 @@ use crate::domain::{Action, Command, Draft, Hash128, IfMatch, Position};
     ),
 )]
 pub async fn create(call: &Call) -> Result<Response<Body>, Problem> {
-    let writer = Writer::of(call)?;
+    let writer = Writer::of(call, admission::Kind::Write).await?;
     check_is_json(call.headers())?;
     let draft = draft(&call.read_body().await?, Shape::Create)?;
     let id = writer.new_todo_id();
@@ -78,6 +79,7 @@ pub async fn create(call: &Call) -> Result<Response<Body>, Problem> {
         (status = 202, description = "Durable; `Location` names the operation, `Consistency-Token` the position", body = openapi::Receipt),
         (status = 400, description = "Malformed", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Over a limit; `Retry-After` says when to come again", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 503, description = "Cannot be made durable now; `outcome` says whether sending it again is safe", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such todo of yours (with `Prefer: wait`)", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 412, description = "`If-Match` names another version (with `Prefer: wait`)", body = openapi::Problem, content_type = "application/problem+json"),
@@ -87,7 +89,7 @@ pub async fn create(call: &Call) -> Result<Response<Body>, Problem> {
     ),
 )]
 pub async fn replace(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
-    let writer = Writer::of(call)?;
+    let writer = Writer::of(call, admission::Kind::Write).await?;
     let if_match = if_match(call.headers())?;
     check_is_json(call.headers())?;
     let draft = draft(&call.read_body().await?, Shape::Replace)?;
@@ -126,6 +128,7 @@ pub async fn replace(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
         (status = 204, description = "Deleted, with `Prefer: wait`"),
         (status = 400, description = "Malformed", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Over a limit; `Retry-After` says when to come again", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 503, description = "Cannot be made durable now; `outcome` says whether sending it again is safe", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such todo of yours (with `Prefer: wait`)", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 412, description = "`If-Match` names another version (with `Prefer: wait`)", body = openapi::Problem, content_type = "application/problem+json"),
@@ -133,7 +136,7 @@ pub async fn replace(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
     ),
 )]
 pub async fn delete(call: &Call, id: &str) -> Result<Response<Body>, Problem> {
-    let writer = Writer::of(call)?;
+    let writer = Writer::of(call, admission::Kind::Write).await?;
     let if_match = if_match(call.headers())?;
     // Nothing in it counts, but it stands before the next request.
     drop(call.read_body().await?);

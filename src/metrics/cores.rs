@@ -7,7 +7,7 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 
-use super::{CoreMetrics, HANDLERS, Handler, METHODS, SECONDS, STATUSES};
+use super::{Admission, Cell, CoreMetrics, HANDLERS, Handler, METHODS, SECONDS, STATUSES};
 
 /// The collector of what requests count.
 pub struct Cores {
@@ -26,6 +26,24 @@ const HOT: (&str, &str) = (
 );
 const CONNECTIONS: (&str, &str) = ("http_connections_open", "Open HTTP connections");
 
+const ALLOWED: (&str, &str) = ("limiter_allowed_total", "Limited requests that passed");
+const THROTTLED: (&str, &str) = (
+    "limiter_throttled_total",
+    "Limited requests that were refused, by policy; unknown: nobody could tell",
+);
+const SHADOWED: (&str, &str) = (
+    "limiter_shadowed_total",
+    "Requests that would have been refused, and passed since SHADOW is on",
+);
+const WITHOUT_REDIS: (&str, &str) = (
+    "limiter_without_redis_total",
+    "Requests that were decided about while Redis was away",
+);
+const TOKENS: (&str, &str) = (
+    "limiter_tokens",
+    "Tokens left in the bucket that was asked last, the lowest of all cores",
+);
+
 impl Cores {
     pub fn new(cores: Vec<Arc<CoreMetrics>>) -> Self {
         let describe = |(name, help): (&str, &str), labels: &[&str]| {
@@ -37,6 +55,11 @@ impl Cores {
             describe(DURATION, &["handler"]),
             describe(HOT, &[]),
             describe(CONNECTIONS, &[]),
+            describe(ALLOWED, &[]),
+            describe(THROTTLED, &["policy"]),
+            describe(SHADOWED, &[]),
+            describe(WITHOUT_REDIS, &[]),
+            describe(TOKENS, &[]),
         ];
         Self {
             cores,
@@ -96,12 +119,30 @@ impl Cores {
         HANDLERS.iter().enumerate().map(histogram).collect()
     }
 
-    fn connections(&self) -> Metric {
-        let mut gauge = Gauge::default();
-        gauge.set_value(as_f64(self.sum(CoreMetrics::connections_open)));
-        let mut metric = metric(&[]);
-        metric.set_gauge(gauge);
-        metric
+    fn admissions(&self, what: Admission, labels: &[(&str, &str)]) -> Metric {
+        counter(
+            labels,
+            self.sum(|core| core.admissions[what as usize].get()),
+        )
+    }
+
+    fn throttled(&self) -> Vec<Metric> {
+        let policies = [
+            (Admission::OverRate, "rate"),
+            (Admission::OverSlots, "inflight"),
+            (Admission::Unknown, "unknown"),
+        ];
+        let of_policy = |(what, policy)| self.admissions(what, &[("policy", policy)]);
+        policies.into_iter().map(of_policy).collect()
+    }
+
+    fn tokens(&self) -> u64 {
+        let asked = |core: &&Arc<CoreMetrics>| {
+            let all = core.admissions.iter().map(Cell::get);
+            all.sum::<u64>() > 0
+        };
+        let cores = self.cores.iter().filter(asked);
+        cores.map(|core| core.tokens.get()).min().unwrap_or(0)
     }
 }
 
@@ -119,7 +160,28 @@ impl Collector for Cores {
                 MetricType::COUNTER,
                 vec![counter(&[], self.sum(|core| core.hot.get()))],
             ),
-            family(CONNECTIONS, MetricType::GAUGE, vec![self.connections()]),
+            family(
+                CONNECTIONS,
+                MetricType::GAUGE,
+                vec![gauge(self.sum(CoreMetrics::connections_open))],
+            ),
+            family(
+                ALLOWED,
+                MetricType::COUNTER,
+                vec![self.admissions(Admission::Allowed, &[])],
+            ),
+            family(THROTTLED, MetricType::COUNTER, self.throttled()),
+            family(
+                SHADOWED,
+                MetricType::COUNTER,
+                vec![self.admissions(Admission::Shadowed, &[])],
+            ),
+            family(
+                WITHOUT_REDIS,
+                MetricType::COUNTER,
+                vec![self.admissions(Admission::WithoutRedis, &[])],
+            ),
+            family(TOKENS, MetricType::GAUGE, vec![gauge(self.tokens())]),
         ]
     }
 }
@@ -138,6 +200,14 @@ fn counter(labels: &[(&str, &str)], count: u64) -> Metric {
     counter.set_value(as_f64(count));
     let mut metric = metric(labels);
     metric.set_counter(counter);
+    metric
+}
+
+fn gauge(value: u64) -> Metric {
+    let mut gauge = Gauge::default();
+    gauge.set_value(as_f64(value));
+    let mut metric = metric(&[]);
+    metric.set_gauge(gauge);
     metric
 }
 

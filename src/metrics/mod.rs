@@ -62,6 +62,23 @@ const SECONDS: [f64; 14] = [
     1.0, 5.0, 30.0,
 ];
 
+/// What admission did with a limited request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    Allowed,
+    OverRate,
+    OverSlots,
+    /// It would have been refused.
+    Shadowed,
+    /// Refused, since nobody could tell.
+    Unknown,
+    /// Decided without Redis, whatever the decision was.
+    WithoutRedis,
+}
+
+/// Kinds of [`Admission`].
+const ADMISSIONS: usize = 6;
+
 /// A number that one thread writes and others may read.
 #[derive(Default)]
 struct Cell(AtomicU64);
@@ -86,6 +103,9 @@ pub struct CoreMetrics {
     hot: Cell,
     opened: Cell,
     closed: Cell,
+    admissions: [Cell; ADMISSIONS],
+    /// Tokens that the last bucket had left.
+    tokens: Cell,
 }
 
 impl CoreMetrics {
@@ -124,6 +144,15 @@ impl CoreMetrics {
     /// Counts a request that could not be read.
     pub fn refused(&self, status: StatusCode) {
         self.requests[Handler::None as usize][METHODS.len() - 1][status_index(status)].add(1);
+    }
+
+    pub fn admission(&self, what: Admission) {
+        self.admissions[what as usize].add(1);
+    }
+
+    /// Notes what is left of the bucket that was asked last.
+    pub fn tokens(&self, left: u64) {
+        self.tokens.0.store(left, Ordering::Relaxed);
     }
 
     pub fn connection_opened(&self) {

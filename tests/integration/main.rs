@@ -12,6 +12,7 @@ mod harness;
 mod services;
 
 mod admin;
+mod admission;
 mod bad_input;
 mod cli;
 mod contract;

@@ -14,7 +14,8 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{Timestamp, Todo};
 use crate::http::auth::{self, Authenticator};
-use crate::http::{Options, Shared, Surface};
+use crate::http::{Admission, LimitHeaders, Options, RateScope, Shared, SlotScope, Surface, Told};
+use crate::limit::{self, Limiter, OnFailure, Rule};
 use crate::log::{self, Appender};
 use crate::marks::Marks;
 use crate::metrics::Metrics;
@@ -57,6 +58,17 @@ fn core() -> Rc<Core> {
         todos_max: usize::MAX,
         cache_control: "no-cache".parse().unwrap(),
         hot_path: true,
+        admission: Admission {
+            rate: RateScope::Writes,
+            slots: SlotScope::GiftCodes,
+            shadow: false,
+            told: Told {
+                x: true,
+                draft: true,
+            },
+            trusted_proxies: vec![],
+            proxy_protocol: false,
+        },
         metrics_apart: false,
     };
     let auth = auth::Options {
@@ -68,13 +80,26 @@ fn core() -> Rc<Core> {
     let cells = metrics.core(0);
     let store = Directory::new().open().unwrap();
     let (log, _) = log::embedded::open(log::Options::default(), 0, crate::clock::now);
+    let limits = limit::Options {
+        rate: Rule {
+            capacity: 1,
+            rate: 1,
+        },
+        slots_max: 1,
+        bucket_prefix: String::new(),
+        on_failure: OnFailure::Closed,
+        timeout: time,
+    };
     let shared = Shared {
+        limit_headers: LimitHeaders::new(limits.rate, limits.slots_max),
+        limiter: Limiter::Local(Arc::new(limit::Local::new(limits))),
         options,
         auth: Authenticator::new(auth, b"a secret of some length"),
         published: published(),
         marks: Arc::new(Marks::new(&[0], 1)),
         log: Appender::Embedded(log),
         reader: Reader::Sqlite(store.reader()),
+        links: vec![],
         metrics,
         stage: Stage::default(),
         connections: AtomicUsize::new(0),

@@ -52,6 +52,8 @@ impl Launch {
             ("HTTP_PORT", "0".to_owned()),
             ("DATA_DIR", data),
             ("JWT_SECRET", secret),
+            // Tests write faster than one user may.
+            ("RATE_LIMIT_SCOPE", "none".to_owned()),
         ];
         Self {
             home: Arc::new(home),

@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod keys;
 mod launch;
 mod process;
+pub mod redis;
 mod request;
 mod response;
 mod server;

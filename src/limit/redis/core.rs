@@ -1,0 +1,331 @@
+//! One core's questions: collected, sent in one call, answered.
+//!
+//! A core has two lanes, each with at most one call in flight; what comes meanwhile waits and goes
+//! out together. There is no timer that a request waits for: a lane that is free sends at once, and
+//! under load a call's time is what collects the next batch. Only the first lane speaks of slots, so
+//! the absolute counts it tells are never older than the last it told.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::sleep;
+use tracing::warn;
+
+use super::super::{Ask, By, Decision, Key, OnFailure, Rate, Refusal, Verdict};
+use super::breaker::Breaker;
+use super::holder::{Holder, Shared};
+use super::lane::Lane;
+use super::queue::{Batch, Entry, Queue, Waiter};
+use super::script::{Answer, Asked, Failed, Lease, Reply, Script};
+use super::{HEARTBEAT, LEASE, PROBE_EVERY, Server};
+use crate::clock::Stopwatch;
+use crate::domain::bucket::Rule;
+
+/// Lanes; the first one takes slots.
+const LANES: usize = 2;
+
+pub struct Core {
+    server: Arc<Server>,
+    queue: RefCell<Queue>,
+    lanes: [Rc<Lane>; LANES],
+    holder: Rc<Holder>,
+    /// This core among all holders of slots, once it has started.
+    name: OnceCell<String>,
+    /// Whether it is the one by which this server is counted.
+    stays: Cell<bool>,
+    /// Grows with each call that speaks of slots.
+    sequence: Cell<u64>,
+    /// The lease that Redis knows of, by its epoch, and since when.
+    lease: Cell<Option<(i64, Stopwatch)>>,
+    breaker: Breaker,
+    script: OnceCell<Script>,
+    tasks: RefCell<Vec<JoinHandle<()>>>,
+}
+
+impl Core {
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        let lanes: [Rc<Lane>; LANES] = Default::default();
+        let holder = Rc::new(Holder::new(Arc::clone(&server), Rc::clone(&lanes[0])));
+        Self {
+            name: OnceCell::new(),
+            stays: Cell::new(false),
+            breaker: Breaker::new(Arc::clone(&server)),
+            queue: RefCell::default(),
+            lanes,
+            holder,
+            sequence: Cell::new(0),
+            lease: Cell::new(None),
+            script: OnceCell::new(),
+            tasks: RefCell::default(),
+            server,
+        }
+    }
+
+    /// Connects and starts the lanes, once it is known whether Redis answers: a first request that
+    /// is decided without it would be one too many.
+    pub async fn start(core: &Rc<Self>) {
+        let Server {
+            config, options, ..
+        } = &*core.server;
+        let nth = core.server.cores.fetch_add(1, Ordering::Relaxed);
+        core.stays.set(nth == 0);
+        core.name
+            .get_or_init(|| format!("{}:{nth}", core.server.name));
+        let script = Script::connect(config.clone(), options);
+        script.connected().await;
+        core.script.get_or_init(|| script);
+        core.decide(Batch::default(), true).await;
+        let lanes = (0..LANES).map(|nth| {
+            let core = Rc::clone(core);
+            spawn_local(async move { core.run(nth).await })
+        });
+        core.tasks.replace(lanes.collect());
+    }
+
+    pub async fn ask(&self, ask: Ask) -> Decision {
+        if self.breaker.is_open() || self.script.get().is_none() {
+            return self.fall_back(&ask);
+        }
+        let (waiter, answer) = oneshot::channel();
+        let needs_slot = ask.slot;
+        self.queue.borrow_mut().push(ask, waiter);
+        self.wake(needs_slot);
+        // A lane that ends leaves nobody behind; what has no answer all the same is not let pass.
+        answer.await.unwrap_or(Decision {
+            verdict: Verdict::Unknown,
+            rate: None,
+            by: By::Policy,
+        })
+    }
+
+    /// Has a lane look at the queue, if one is idle. One that is not looks before it idles.
+    fn wake(&self, needs_slot: bool) {
+        // Slots are the first lane's, which is therefore the last to be troubled with the rest.
+        let fitting = if needs_slot {
+            &self.lanes[..1]
+        } else {
+            &self.lanes[..]
+        };
+        if let Some(lane) = fitting.iter().rev().find(|lane| lane.is_idle()) {
+            lane.nudge();
+        }
+    }
+
+    async fn run(&self, nth: usize) {
+        let slots = nth == 0;
+        loop {
+            self.work(nth).await;
+            let batch = self.queue.borrow_mut().take(slots);
+            // A first lane without a batch renews its lease.
+            if slots || !batch.is_empty() {
+                self.decide(batch, slots).await;
+            }
+        }
+    }
+
+    /// Waits until there is something to send.
+    async fn work(&self, nth: usize) {
+        let lane = &self.lanes[nth];
+        let slots = nth == 0;
+        if self.breaker.is_open() {
+            // Nobody waits for Redis now: the first lane looks whether it is back, the other rests.
+            sleep(if slots { PROBE_EVERY } else { HEARTBEAT }).await;
+        } else if self.queue.borrow().is_empty(slots) && !(slots && self.holder.has_news()) {
+            lane.idle(HEARTBEAT).await;
+        }
+    }
+
+    async fn decide(&self, batch: Batch, slots: bool) {
+        let replied = self.call(&batch, slots).await;
+        match replied {
+            Ok(reply) => {
+                // The first lane is who looks; while it pauses, nobody shall wait for it.
+                if slots {
+                    self.breaker.succeeded();
+                }
+                self.learn(&reply, slots);
+                self.hand_out(batch, &reply);
+            }
+            Err(why) => {
+                self.breaker.failed(&why);
+                self.lanes[0].nudge();
+                self.without_redis(batch);
+                // Nobody waits behind a call that failed.
+                loop {
+                    let waiting = self.queue.borrow_mut().take(true);
+                    if waiting.is_empty() {
+                        break;
+                    }
+                    self.without_redis(waiting);
+                }
+            }
+        }
+    }
+
+    async fn call(&self, batch: &Batch, slots: bool) -> Result<Reply, Failed> {
+        let script = self.script.get().expect("lanes start with the script");
+        self.sequence.set(self.sequence.get() + u64::from(slots));
+        let lease = slots.then(|| Lease {
+            holder: self.name.get().map_or("", String::as_str),
+            sequence: self.sequence.get(),
+            in_use: self.holder.tell(),
+            stays: self.stays.get(),
+            wanted: batch.alone.len(),
+        });
+        let plain = batch.plain.entries.iter().map(Asked::of);
+        let with_slot = batch.with_slot.entries.iter().map(Asked::of);
+        script.call(lease.as_ref(), plain, with_slot, None).await
+    }
+
+    fn learn(&self, reply: &Reply, slots: bool) {
+        if !slots {
+            return;
+        }
+        let had = self.lease.get();
+        let kept = had.filter(|(epoch, _)| *epoch == reply.epoch);
+        let (epoch, since) = kept.unwrap_or_else(|| (reply.epoch, Stopwatch::start()));
+        self.lease.set(Some((epoch, since)));
+        let in_use = self.holder.in_use();
+        if had.is_some() && kept.is_none() && in_use > 0 {
+            warn!(
+                in_use,
+                "the lease of in-flight slots was lost and is claimed anew"
+            );
+        }
+        // A Redis that has lost the leases hears of the other servers within a heartbeat or two:
+        // until then those that were known are.
+        let servers = &self.server.servers;
+        if since.elapsed() < LEASE {
+            servers.fetch_max(reply.servers, Ordering::Relaxed);
+        } else {
+            servers.store(reply.servers.max(1), Ordering::Relaxed);
+        }
+    }
+
+    fn hand_out(&self, batch: Batch, reply: &Reply) {
+        let mut answers = reply.buckets.iter().copied();
+        for (nth, waiter) in batch.alone.into_iter().enumerate() {
+            let verdict = if nth < reply.alone {
+                Verdict::Admitted(Some(self.holder.permit()))
+            } else {
+                self.no_slot()
+            };
+            answer(waiter, verdict, None);
+        }
+        for (entry, reply_to_it) in batch.plain.entries.into_iter().zip(&mut answers) {
+            self.answer_entry(entry, reply_to_it, false, reply.slots_left);
+        }
+        for (entry, reply_to_it) in batch.with_slot.entries.into_iter().zip(&mut answers) {
+            self.answer_entry(entry, reply_to_it, true, reply.slots_left);
+        }
+    }
+
+    fn answer_entry(&self, entry: Entry, said: Answer, needs_slot: bool, slots_left: u32) {
+        let Entry { key, waiters } = entry;
+        let rule = self.server.options.rate;
+        for (nth, waiter) in waiters.into_iter().enumerate() {
+            let (verdict, remaining) = if nth < said.granted {
+                let permit = needs_slot.then(|| self.holder.permit());
+                (Verdict::Admitted(permit), said.remaining_after(nth))
+            } else if said.wait_ms == Some(0) {
+                // There is a token, so it was the slot that was missing.
+                (self.no_slot(), said.remaining)
+            } else {
+                let refusal = Refusal {
+                    in_flight: needs_slot && slots_left == 0,
+                    ..Refusal::no_token(said.wait_ms)
+                };
+                (Verdict::Refused(refusal), said.remaining)
+            };
+            answer(waiter, verdict, Some(Rate { rule, remaining }));
+        }
+        self.note(&key, said.remaining);
+    }
+
+    fn no_slot(&self) -> Verdict {
+        Verdict::Refused(Refusal::no_slot(self.server.options.slots_max > 0))
+    }
+
+    /// Remembers this server's share of what is left, should Redis go away next.
+    fn note(&self, key: &Key, remaining: u64) {
+        let options = &self.server.options;
+        if options.on_failure == OnFailure::Local {
+            let servers = self.server.servers.load(Ordering::Relaxed);
+            let level = remaining / u64::from(servers);
+            self.server
+                .local
+                .note(key, options.rate.share(servers), level);
+        }
+    }
+
+    fn without_redis(&self, batch: Batch) {
+        for waiter in batch.alone {
+            let ask = Ask {
+                key: None,
+                slot: true,
+            };
+            drop(waiter.send(self.fall_back(&ask)));
+        }
+        let plain = batch.plain.entries.into_iter().map(|entry| (entry, false));
+        let with_slot = batch.with_slot.entries.into_iter();
+        for (entry, slot) in plain.chain(with_slot.map(|entry| (entry, true))) {
+            let ask = Ask {
+                key: Some(entry.key),
+                slot,
+            };
+            for waiter in entry.waiters {
+                drop(waiter.send(self.fall_back(&ask)));
+            }
+        }
+    }
+
+    /// What the policy says while Redis is away.
+    fn fall_back(&self, ask: &Ask) -> Decision {
+        let Server { options, local, .. } = &*self.server;
+        let servers = self.server.servers.load(Ordering::Relaxed);
+        let rule: Rule = options.rate.share(servers);
+        let verdict = match options.on_failure {
+            OnFailure::Local => {
+                let slots = Shared(&self.holder);
+                return local.decide(ask, rule, &slots, options.slots_max > 0, By::Share);
+            }
+            OnFailure::Open => Verdict::Admitted(ask.slot.then(|| self.holder.permit())),
+            OnFailure::Closed => Verdict::Unknown,
+        };
+        Decision {
+            verdict,
+            rate: None,
+            by: By::Policy,
+        }
+    }
+
+    /// Gives the slots back to the fleet, and is no server any more.
+    pub async fn close(&self) {
+        for task in self.tasks.take() {
+            task.abort();
+        }
+        let Some(script) = self.script.get() else {
+            return;
+        };
+        self.stays.set(false);
+        if !self.breaker.is_open()
+            && let Err(why) = self.call(&Batch::default(), true).await
+        {
+            warn!(%why, "the slots of this server come free with its lease only");
+        }
+        script.close().await;
+    }
+}
+
+/// Who has left meanwhile drops the permit, which gives the slot back.
+fn answer(waiter: Waiter, verdict: Verdict, rate: Option<Rate>) {
+    drop(waiter.send(Decision {
+        verdict,
+        rate,
+        by: By::Whole,
+    }));
+}

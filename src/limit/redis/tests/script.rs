@@ -1,0 +1,364 @@
+//! `lua/admit.lua` itself: that it is the bucket of `domain`, and what it holds about leases.
+//!
+//! The script takes its time from `TIME` and from nowhere else. For the test it is loaded with that
+//! one line replaced, so that the time is its last argument, and with longer lives of keys, since
+//! real time must not end them. Nothing else of it differs.
+
+use std::collections::HashMap;
+
+use fred::interfaces::{KeysInterface, LuaInterface};
+use fred::types::Value;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::super::super::{Key, Options};
+use super::super::LEASE;
+use super::super::script::{ADMIT, Answer, Asked, Failed, Lease, Reply, Script};
+use super::{RULE, client, config, options, run};
+use crate::domain::bucket::{Bucket, Rule, TOKEN, TOKENS_MAX};
+
+const CLOCK: &str = "local clock = redis.call('TIME')";
+const TEST_CLOCK: &str = "local clock = { 0, ARGV[#ARGV] }";
+const LIFE: &str = "local life_ms = max(1, ";
+const TEST_LIFE: &str = "local life_ms = 1000000 + max(1, ";
+
+fn with_test_clock() -> String {
+    assert_eq!(
+        (ADMIT.matches(CLOCK).count(), ADMIT.matches(LIFE).count()),
+        (1, 1)
+    );
+    assert_eq!(ADMIT.matches("TIME'").count(), 1, "there is another clock");
+    ADMIT.replace(CLOCK, TEST_CLOCK).replace(LIFE, TEST_LIFE)
+}
+
+async fn connect(source: &str, options: &Options) -> Script {
+    let script = Script::with_source(source, config(), options);
+    script.connected().await;
+    script
+}
+
+fn key(nth: usize) -> Key {
+    Key::User(format!("user {nth}").into())
+}
+
+fn asked(keys: &[(Key, usize)]) -> impl ExactSizeIterator<Item = Asked<'_>> {
+    keys.iter().map(|(key, wanted)| Asked {
+        key,
+        wanted: *wanted,
+    })
+}
+
+/// What one call asks.
+struct Call {
+    holder: usize,
+    sequence: u64,
+    in_use: u32,
+    wanted: usize,
+    plain: Vec<(Key, usize)>,
+    with_slot: Vec<(Key, usize)>,
+    now: u64,
+}
+
+impl Call {
+    async fn send(&self, script: &Script) -> Result<Reply, Failed> {
+        let holder = format!("server{}:0", self.holder);
+        let lease = Lease {
+            holder: &holder,
+            sequence: self.sequence,
+            in_use: self.in_use,
+            stays: self.holder == 0,
+            wanted: self.wanted,
+        };
+        let now = Value::from(self.now.to_string());
+        let (plain, with_slot) = (asked(&self.plain), asked(&self.with_slot));
+        script.call(Some(&lease), plain, with_slot, Some(now)).await
+    }
+}
+
+/// What the script shall do, in Rust.
+struct Model {
+    rule: Rule,
+    slots_max: u32,
+    buckets: HashMap<Key, Bucket>,
+    /// Slots and deadline of each holder.
+    leases: HashMap<usize, (u32, u64)>,
+}
+
+impl Model {
+    fn reply(&mut self, call: &Call) -> Reply {
+        let lease_micros = u64::try_from(LEASE.as_micros()).unwrap();
+        for (_, deadline) in self.leases.values_mut() {
+            *deadline = (*deadline).min(call.now + lease_micros);
+        }
+        let (now, me) = (call.now, call.holder);
+        self.leases
+            .retain(|holder, (_, deadline)| *holder == me || *deadline > now);
+        let others: Vec<u32> = self.others(me).collect();
+        let allowed = self.slots_max.saturating_sub(others.iter().sum());
+        let mut mine = call.in_use.min(allowed);
+        let mut room = allowed - mine;
+        let mut grant = |wanted: u32, room: &mut u32| {
+            let granted = wanted.min(*room);
+            *room -= granted;
+            mine += granted;
+            granted
+        };
+        let alone = grant(u32::try_from(call.wanted).unwrap(), &mut room);
+        let mut buckets = vec![];
+        for (key, wanted) in &call.plain {
+            buckets.push(self.take(key, now, *wanted, u32::MAX));
+        }
+        for (key, wanted) in &call.with_slot {
+            let answer = self.take(key, now, *wanted, room);
+            grant(u32::try_from(answer.granted).unwrap(), &mut room);
+            buckets.push(answer);
+        }
+        self.leases.insert(me, (mine, now + lease_micros));
+        if mine == 0 && me != 0 {
+            self.leases.remove(&me);
+        }
+        assert!(self.leases.values().map(|(count, _)| count).sum::<u32>() <= self.slots_max);
+        Reply {
+            servers: u32::try_from(others.len() + 1).unwrap(),
+            epoch: 0,
+            alone: alone as usize,
+            slots_left: room,
+            buckets,
+        }
+    }
+
+    fn others(&self, me: usize) -> impl Iterator<Item = u32> {
+        let others = self.leases.iter().filter(move |(holder, _)| **holder != me);
+        others.map(|(_, (count, _))| *count)
+    }
+
+    fn take(&mut self, key: &Key, now: u64, wanted: usize, room: u32) -> Answer {
+        let rule = self.rule;
+        let full = Bucket::full(rule, now);
+        let bucket = self.buckets.entry(key.clone()).or_insert(full);
+        let wanted = u32::try_from(wanted).unwrap().min(room);
+        let taken = bucket.take(rule, now, wanted);
+        Answer {
+            granted: taken.granted as usize,
+            remaining: taken.remaining,
+            wait_ms: taken.wait_ms,
+        }
+    }
+}
+
+fn any_keys(dice: &mut StdRng) -> Vec<(Key, usize)> {
+    // Keys in one call differ, as they do in a batch.
+    let first = dice.random_range(0..6);
+    let count = dice.random_range(0..4);
+    (first..first + count)
+        .map(|nth| (key(nth), dice.random_range(1..8)))
+        .collect()
+}
+
+/// A time after `now`, or rarely before it.
+fn later(dice: &mut StdRng, now: u64) -> u64 {
+    match dice.random_range(0..20) {
+        0 => now.saturating_sub(dice.random_range(0..20_000_000)),
+        1 => now + dice.random_range(0..3_600_000_000),
+        2..8 => now + dice.random_range(0..1_500_000),
+        _ => now + dice.random_range(0..20_000),
+    }
+}
+
+fn any_rule(dice: &mut StdRng) -> Rule {
+    let mut tokens = || match dice.random_range(0..4) {
+        0 => dice.random_range(0..=TOKENS_MAX),
+        1 => dice.random_range(0..3),
+        _ => dice.random_range(1..60),
+    };
+    Rule {
+        capacity: tokens(),
+        rate: tokens(),
+    }
+}
+
+#[test]
+fn the_script_is_the_bucket_of_the_domain() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut dice = StdRng::seed_from_u64(seed);
+    let source = with_test_clock();
+    run(async {
+        for _ in 0..40 {
+            let rule = any_rule(&mut dice);
+            let slots_max = dice.random_range(0..12);
+            let options = options(rule, slots_max);
+            let script = connect(&source, &options).await;
+            let mut model = Model {
+                rule,
+                slots_max,
+                buckets: HashMap::new(),
+                leases: HashMap::new(),
+            };
+            let mut now = 1_700_000_000_000_000;
+            for step in 1..=250 {
+                now = later(&mut dice, now);
+                let plain = any_keys(&mut dice);
+                let mut with_slot = any_keys(&mut dice);
+                // A call names a key once.
+                with_slot.retain(|(key, _)| plain.iter().all(|(other, _)| other != key));
+                let call = Call {
+                    holder: dice.random_range(0..3),
+                    sequence: step,
+                    in_use: dice.random_range(0..5),
+                    wanted: dice.random_range(0..3),
+                    plain,
+                    with_slot,
+                    now,
+                };
+                let mut said = call.send(&script).await.unwrap();
+                said.epoch = 0;
+                assert_eq!(
+                    said,
+                    model.reply(&call),
+                    "seed {seed}, {rule:?}, step {step}"
+                );
+            }
+            script.close().await;
+        }
+    });
+}
+
+/// A holder's call that asks for nothing but slots.
+fn slots(holder: usize, sequence: u64, in_use: u32, wanted: usize, now: u64) -> Call {
+    Call {
+        holder,
+        sequence,
+        in_use,
+        wanted,
+        plain: vec![],
+        with_slot: vec![],
+        now,
+    }
+}
+
+#[test]
+fn a_dead_holders_slots_come_back_when_its_lease_is_over() {
+    let source = with_test_clock();
+    run(async {
+        let script = connect(&source, &options(RULE, 10)).await;
+        let lease = u64::try_from(LEASE.as_micros()).unwrap();
+        let start = 1_700_000_000_000_000;
+        let first = slots(1, 1, 0, 8, start).send(&script).await.unwrap();
+        assert_eq!(first.alone, 8);
+        let late = start + lease - 1;
+        let second = slots(2, 1, 0, 8, late).send(&script).await.unwrap();
+        assert_eq!((second.alone, second.servers), (2, 2));
+        let over = slots(2, 2, 2, 8, late + 1).send(&script).await.unwrap();
+        assert_eq!((over.alone, over.servers), (8, 1));
+
+        // The first one was only asleep. All it has in use is taken by now, and it gets nothing.
+        let awake = slots(1, 2, 8, 1, late + 2).send(&script).await.unwrap();
+        assert_eq!((awake.alone, awake.slots_left), (0, 0));
+        assert_ne!(awake.epoch, first.epoch);
+        let given_back = slots(2, 3, 0, 0, late + 3).send(&script).await.unwrap();
+        assert_eq!(given_back.slots_left, 10);
+        let anew = slots(1, 3, 8, 1, late + 4).send(&script).await.unwrap();
+        assert_eq!((anew.alone, anew.slots_left), (1, 1));
+    });
+}
+
+#[test]
+fn a_call_that_arrives_late_changes_nothing() {
+    let source = with_test_clock();
+    run(async {
+        let script = connect(&source, &options(RULE, 10)).await;
+        let now = 1_700_000_000_000_000;
+        slots(1, 2, 0, 3, now).send(&script).await.unwrap();
+        for stale in [1, 2] {
+            let mut call = slots(1, stale, 9, 1, now);
+            call.plain = vec![(key(1), 5)];
+            let refused = call.send(&script).await.unwrap_err().to_string();
+            assert!(refused.contains("LATE"), "{refused}");
+        }
+        let mut next = slots(1, 3, 3, 0, now);
+        next.plain = vec![(key(1), 20)];
+        let next = next.send(&script).await.unwrap();
+        assert_eq!((next.slots_left, next.buckets[0].granted), (7, 20));
+    });
+}
+
+#[test]
+fn keys_live_until_their_bucket_is_full_and_for_ever_where_it_never_is() {
+    run(async {
+        let redis = client().await;
+        for (rule, lives) in [(RULE, true), (Rule { rate: 0, ..RULE }, false)] {
+            let options = options(rule, 1);
+            let script = connect(ADMIT, &options).await;
+            let asks = [(key(1), 20)];
+            script
+                .call(None, asked(&asks), asked(&[]), None)
+                .await
+                .unwrap();
+            let bucket = format!("{}user 1", options.bucket_prefix);
+            let life_ms: i64 = redis.pttl(&bucket).await.unwrap();
+            if lives {
+                assert!((1..=1_000).contains(&life_ms), "{life_ms}");
+            } else {
+                assert_eq!(life_ms, -1);
+                let _: i64 = redis.del(&bucket).await.unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn by_redis_own_clock_no_more_passes_than_the_burst_and_the_rate() {
+    let rule = Rule {
+        capacity: 50,
+        rate: 2_000,
+    };
+    run(async {
+        let script = connect(ADMIT, &options(rule, 1)).await;
+        let redis = client().await;
+        let micros = async || {
+            let time: Vec<u64> = redis
+                .eval("return redis.call('TIME')", (), ())
+                .await
+                .unwrap();
+            time[0] * 1_000_000 + time[1]
+        };
+        let (started, mut ended) = (micros().await, 0);
+        let mut passed = 0;
+        while ended < started + 500_000 {
+            let asks = [(key(1), 30)];
+            let reply = script
+                .call(None, asked(&asks), asked(&[]), None)
+                .await
+                .unwrap();
+            passed += reply.buckets[0].granted as u64;
+            ended = micros().await;
+        }
+        let most = rule.full() + (ended - started) * u64::from(rule.rate);
+        assert!(
+            passed * TOKEN <= most,
+            "{passed} passed, at most {most} micro"
+        );
+        assert!(
+            passed * TOKEN >= most / 100 * 98 - rule.full(),
+            "{passed} passed of {most} micro"
+        );
+    });
+}
+
+#[test]
+fn a_script_that_redis_has_forgotten_is_sent_again() {
+    run(async {
+        let script = connect(ADMIT, &options(RULE, 1)).await;
+        let redis = client().await;
+        for granted in [15, 5] {
+            let _: () = redis.script_flush(false).await.unwrap();
+            let asks = [(key(1), 15)];
+            let reply = script
+                .call(None, asked(&asks), asked(&[]), None)
+                .await
+                .unwrap();
+            assert!(reply.buckets[0].granted >= granted);
+        }
+    });
+}

@@ -1,0 +1,200 @@
+//! Redis away: every request is decided in bounded time, each policy does what it says, clients and
+//! operators see it, and it ends by itself.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{limited, metric, pass_of, write};
+use crate::harness::redis::RedisServer;
+use crate::harness::{Client, Launch, Server, eventually};
+
+const DEADLINE: Duration = Duration::from_millis(200);
+const SOON: Duration = Duration::from_secs(20);
+
+/// Writes of one user never come back, so that every one that passes is seen.
+fn launch(url: &str, policy: &str) -> Launch {
+    limited(30, 0)
+        .env("REDIS_URL", url)
+        .env("LIMITER_TIMEOUT_MS", &DEADLINE.as_millis().to_string())
+        .env("LIMITER_ON_FAILURE", policy)
+        .env("SERVER_CORES", "1")
+}
+
+/// A server that has heard from Redis.
+fn serving(redis: &RedisServer, policy: &str) -> Server {
+    let server = launch(&redis.url(), policy).start();
+    let first = server.user("first").ask(&write());
+    assert_eq!(first.header("X-RateLimit-Source"), None);
+    server
+}
+
+fn is_away(server: &Server) -> bool {
+    metric(&mut server.anyone(), "limiter_cores_without_redis") > 0
+}
+
+/// The statuses of `count` writes, and how long each took, in order of time.
+fn timed(client: &mut Client, count: usize) -> (Vec<u16>, Vec<Duration>) {
+    let mut statuses = vec![];
+    let mut times: Vec<Duration> = (0..count)
+        .map(|_| {
+            let asked = Instant::now();
+            statuses.push(client.ask(&write()).status);
+            asked.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    (statuses, times)
+}
+
+/// Nobody waits for longer than twice the deadline, and once it is known, nobody waits at all.
+#[track_caller]
+fn bounded(times: &[Duration]) {
+    let p99 = times[times.len() * 99 / 100];
+    let longest = times[times.len() - 1];
+    assert!(longest < 2 * DEADLINE, "{longest:?}");
+    assert!(p99 < DEADLINE, "{p99:?}: nobody waits once it is known");
+    let median = times[times.len() / 2];
+    assert!(median < Duration::from_millis(5), "{median:?}");
+}
+
+#[test]
+fn a_killed_redis_leaves_each_key_its_share_of_what_was_left() {
+    let mut redis = RedisServer::start();
+    let server = serving(&redis, "local");
+    let mut alice = server.user("alice");
+    assert_eq!(pass_of(&mut alice, 10), 10);
+    redis.kill();
+    let (statuses, times) = timed(&mut alice, 200);
+    bounded(&times);
+    // It is the only server, so all that Redis had left is its own, and a token that was asked for
+    // and never answered at most is lost.
+    let passed = statuses.iter().filter(|status| **status == 404).count();
+    assert_eq!(passed, 20);
+    assert!(statuses[20..].iter().all(|status| *status == 429));
+    let refused = alice.ask(&write());
+    assert_eq!(refused.must("X-RateLimit-Source"), "local");
+    assert!(is_away(&server));
+    assert!(metric(&mut alice, "limiter_without_redis_total") >= 200);
+
+    redis.start_again();
+    eventually("Redis decides again", SOON, || {
+        (!is_away(&server)).then_some(())
+    });
+    let decided = alice.ask(&write());
+    assert_eq!(decided.header("X-RateLimit-Source"), None);
+    assert_eq!(decided.must("X-RateLimit-Remaining"), "29.00");
+}
+
+#[test]
+fn while_redis_is_away_servers_share_the_limit() {
+    let mut redis = RedisServer::start();
+    let servers = [0; 2].map(|_| serving(&redis, "local"));
+    for server in &servers {
+        eventually("the servers know each other", SOON, || {
+            (metric(&mut server.anyone(), "limiter_servers") > 1).then_some(())
+        });
+    }
+    redis.kill();
+    for server in &servers {
+        let mut bob = server.user("bob");
+        assert_eq!(pass_of(&mut bob, 40), 15);
+        assert_eq!(bob.ask(&write()).must("X-RateLimit-Capacity"), "15");
+    }
+}
+
+#[test]
+fn open_lets_all_pass_and_closed_none_and_both_at_once() {
+    let redis = RedisServer::start();
+    let open = serving(&redis, "open");
+    let closed = serving(&redis, "closed");
+    redis.signal("STOP");
+    let mut alice = open.user("alice");
+    let (statuses, times) = timed(&mut alice, 200);
+    bounded(&times);
+    assert!(statuses.iter().all(|status| *status == 404));
+    assert_eq!(alice.ask(&write()).must("X-RateLimit-Source"), "open");
+
+    let mut alice = closed.user("alice");
+    let (statuses, times) = timed(&mut alice, 200);
+    bounded(&times);
+    assert!(statuses.iter().all(|status| *status == 503));
+    let refused = alice.ask(&write());
+    assert_eq!(refused.must("Retry-After"), "1");
+    assert_eq!(refused.problem(503)["outcome"], "not_enqueued");
+
+    redis.signal("CONT");
+    for server in [&open, &closed] {
+        eventually("Redis decides again", SOON, || {
+            (!is_away(server)).then_some(())
+        });
+        assert!(pass_of(&mut server.user("bob"), 1) == 1);
+    }
+}
+
+#[test]
+fn a_server_starts_without_redis_and_finds_it_later() {
+    let mut redis = RedisServer::start();
+    redis.kill();
+    let server = launch(&redis.url(), "closed").start();
+    assert_eq!(server.user("alice").ask(&write()).status, 503);
+    redis.start_again();
+    eventually("Redis decides", SOON, || (!is_away(&server)).then_some(()));
+    assert_eq!(pass_of(&mut server.user("alice"), 31), 30);
+}
+
+#[test]
+fn a_redis_that_answers_too_late_is_as_good_as_away() {
+    let redis = RedisServer::start();
+    let server = serving(&redis, "local");
+    let mut alice = server.user("alice");
+    // Scripts are writes: they wait, while the connection is fine and PING would be answered.
+    redis.command(&["CLIENT", "PAUSE", "3000", "WRITE"]);
+    let (statuses, times) = timed(&mut alice, 200);
+    bounded(&times);
+    assert!(statuses.iter().all(|status| matches!(status, 404 | 429)));
+    eventually("Redis decides again", SOON, || {
+        (!is_away(&server)).then_some(())
+    });
+}
+
+/// Something that takes connections and, `after` bytes, never says anything again: a network that
+/// drops packets, as a client sees it.
+fn black_hole(redis: SocketAddr, after: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut left = after;
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(upstream) = TcpStream::connect(redis) else {
+                return;
+            };
+            let mut to = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || std::io::copy(&mut to.1, &mut to.0));
+            let mut from = (upstream, client);
+            let mut bytes = [0; 256];
+            while left > 0
+                && let Ok(read @ 1..) = from.0.read(&mut bytes)
+            {
+                left = left.saturating_sub(read);
+                drop(from.1.write_all(&bytes[..read]));
+            }
+            // Kept open and silent.
+            std::mem::forget(from);
+        }
+    });
+    address
+}
+
+#[test]
+fn a_network_that_swallows_answers_keeps_nobody_waiting() {
+    let redis = RedisServer::start();
+    let hole = black_hole(redis.address(), 2_000);
+    let server = launch(&format!("redis://{hole}"), "open").start();
+    let mut alice = server.user("alice");
+    let (statuses, times) = timed(&mut alice, 600);
+    bounded(&times);
+    assert!(statuses.iter().all(|status| matches!(status, 404 | 429)));
+    assert!(is_away(&server));
+}

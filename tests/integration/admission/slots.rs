@@ -1,0 +1,152 @@
+//! In-flight slots: held for as long as a request is, and by nobody who is gone.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::metric;
+use crate::harness::redis::RedisServer;
+use crate::harness::{Connection, Launch, Request, Server, eventually};
+
+/// Slots of all servers together.
+const SLOTS: usize = 3;
+/// Time in which a dead server's slots are back: its lease, and what a busy machine adds.
+const LEASE_OVER: Duration = Duration::from_secs(10);
+/// Longer than a lease lasts, so that a server which is stopped for so long has lost its own.
+const PAST_A_LEASE: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(10);
+
+fn launch(redis: Option<&RedisServer>) -> Launch {
+    let launch = Launch::new()
+        .env("RATE_LIMIT_CAPACITY", &SLOTS.to_string())
+        // A busy machine is not to be taken for an outage.
+        .env("LIMITER_TIMEOUT_MS", "5000");
+    match redis {
+        Some(redis) => launch.env("REDIS_URL", &redis.url()),
+        None => launch,
+    }
+}
+
+/// A claim whose body does not come: it is in flight until the connection ends.
+fn hold(server: &Server) -> Option<Connection> {
+    let mut connection = Connection::open(server.address());
+    let token = server.launch().token("alice");
+    let head = format!(
+        "POST /gift-codes HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nContent-Length: 10\r\n\r\n12345",
+        connection.authority()
+    );
+    connection.send(head).unwrap();
+    // A refusal is answered at once; a claim that is in flight is silent.
+    connection.patience(Duration::from_millis(700));
+    let refused = connection.response("POST").ok();
+    if let Some(response) = &refused {
+        assert_eq!(response.status, 429, "{}", response.text());
+    }
+    refused.is_none().then_some(connection)
+}
+
+fn claim(server: &Server) -> u16 {
+    let claim = Request::of("POST", "/gift-codes");
+    server.user("bob").ask(&claim).status
+}
+
+fn in_flight(server: &Server) -> u64 {
+    metric(&mut server.anyone(), "limiter_in_flight")
+}
+
+fn wait_until_free(server: &Server, within: Duration) {
+    eventually("a slot is free", within, || {
+        (claim(server) == 200).then_some(())
+    });
+}
+
+#[test]
+fn beyond_the_slots_a_claim_is_refused_and_who_leaves_makes_room() {
+    for redis in [None, Some(RedisServer::start())] {
+        let server = launch(redis.as_ref()).start();
+        let mut held: Vec<_> = (0..SLOTS).map(|_| hold(&server).unwrap()).collect();
+        assert_eq!(in_flight(&server), SLOTS as u64);
+        let refused = server.user("bob").ask(&Request::of("POST", "/gift-codes"));
+        let problem = refused.problem(429);
+        assert_eq!(problem["detail"], "too many in-flight requests");
+        assert_eq!(problem["violated-policies"], json!(["inflight"]));
+        assert_eq!(refused.must("Retry-After"), "1");
+        let policy = r#""inflight";q=3;qu="concurrent-requests""#;
+        assert_eq!(refused.must("RateLimit-Policy"), policy);
+        drop(held.pop());
+        wait_until_free(&server, SOON);
+        drop(held);
+        eventually("no slot is in use", SOON, || {
+            (in_flight(&server) == 0).then_some(())
+        });
+    }
+}
+
+#[test]
+fn the_slots_are_those_of_all_servers_and_a_killed_ones_come_back() {
+    let redis = RedisServer::start();
+    let doomed = launch(Some(&redis)).start();
+    let other = launch(Some(&redis)).start();
+    let held = [hold(&doomed).unwrap(), hold(&doomed).unwrap()];
+    let third = hold(&other).unwrap();
+    assert!(hold(&other).is_none());
+    doomed.kill();
+    wait_until_free(&other, LEASE_OVER);
+    drop((held, third));
+    wait_until_free(&other, SOON);
+    assert_eq!(in_flight(&other), 0);
+}
+
+#[test]
+fn a_server_that_slept_past_its_lease_counts_nothing_twice() {
+    let redis = RedisServer::start();
+    let sleeper = launch(Some(&redis)).start();
+    let other = launch(Some(&redis)).start();
+    let asleep: Vec<_> = (0..SLOTS).map(|_| hold(&sleeper).unwrap()).collect();
+    assert_eq!(claim(&other), 429);
+    sleeper.signal("STOP");
+    wait_until_free(&other, PAST_A_LEASE + LEASE_OVER);
+    let taken: Vec<_> = (0..SLOTS).map(|_| hold(&other).unwrap()).collect();
+    sleeper.signal("CONT");
+    // It still has three in flight and no lease for them: neither server may admit another.
+    assert_eq!((claim(&sleeper), claim(&other)), (429, 429));
+    drop(asleep);
+    eventually("the sleeper has none", SOON, || {
+        (in_flight(&sleeper) == 0).then_some(())
+    });
+    assert_eq!(claim(&sleeper), 429, "the other one's are not given away");
+    drop(taken);
+    wait_until_free(&sleeper, SOON);
+    let both = [&sleeper, &other];
+    let again = (0..SLOTS).map(|nth| eventually("a slot is free", SOON, || hold(both[nth % 2])));
+    let again: Vec<_> = again.collect();
+    assert_eq!(claim(&other), 429);
+    drop(again);
+}
+
+#[test]
+fn after_much_coming_and_going_no_slot_is_in_use() {
+    let redis = RedisServer::start();
+    let servers = [launch(Some(&redis)).start(), launch(Some(&redis)).start()];
+    for round in 0..60 {
+        let server = &servers[round % 2];
+        let mut connection = server.connect();
+        let token = server.launch().token("alice");
+        let body = if round % 3 == 0 { "" } else { "1234567890" };
+        let head = format!(
+            "POST /gift-codes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 10\r\n\r\n{body}"
+        );
+        connection.send(head).unwrap();
+    }
+    for server in &servers {
+        eventually("no slot is in use", SOON, || {
+            (in_flight(server) == 0).then_some(())
+        });
+    }
+    // The last to leave are told to Redis a moment after they have left.
+    let held: Vec<_> = (0..SLOTS)
+        .map(|nth| eventually("a slot is free", SOON, || hold(&servers[nth % 2])))
+        .collect();
+    assert!(hold(&servers[0]).is_none());
+    drop(held);
+}

@@ -1,0 +1,185 @@
+//! What a client is told of the limits, and that it is true.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{limited, metric, pass_of, passed, write};
+use crate::harness::{Launch, Request, Response, get, post};
+
+/// What a refusal says, all of which must be one story.
+#[track_caller]
+fn refusal(response: &Response) -> Value {
+    let problem = response.problem(429);
+    let kind = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+    assert_eq!(problem["type"], kind);
+    assert_eq!(response.must("Cache-Control"), "no-store");
+    let (seconds, ms) = (&problem["retry_after"], &problem["retry_after_ms"]);
+    let (seconds, ms) = (seconds.as_i64().unwrap(), ms.as_i64().unwrap());
+    match response.header("Retry-After") {
+        None => assert_eq!((seconds, ms), (-1, -1)),
+        Some(told) => {
+            assert_eq!(told.parse(), Ok(seconds));
+            assert_eq!(seconds, ((ms + 999) / 1_000).max(1));
+        }
+    }
+    problem
+}
+
+#[test]
+fn a_burst_passes_and_what_is_over_it_is_told_when_to_come_again() {
+    let server = limited(5, 1).start();
+    let mut alice = server.user("alice");
+    for left in (0..5).rev() {
+        let response = alice.ask(&post("/todos", &json!({ "title": "x" })));
+        let response = response.expect(202);
+        assert_eq!(response.must("X-RateLimit-Capacity"), "5");
+        assert_eq!(response.must("X-RateLimit-Rate"), "1");
+        let remaining: f64 = response.must("X-RateLimit-Remaining").parse().unwrap();
+        assert!(
+            (f64::from(left)..f64::from(left) + 1.0).contains(&remaining),
+            "{remaining}"
+        );
+        assert_eq!(response.must("RateLimit-Policy"), r#""rate";q=5;w=5"#);
+        assert_eq!(
+            response.must("RateLimit"),
+            format!(r#""rate";r={left};t=1"#)
+        );
+    }
+    let refused = alice.ask(&post("/todos", &json!({ "title": "x" })));
+    let problem = refusal(&refused);
+    assert_eq!(problem["detail"], "rate limit exceeded");
+    assert_eq!(problem["violated-policies"], json!(["rate"]));
+    assert_eq!(refused.must("RateLimit"), r#""rate";r=0;t=1"#);
+    assert!(refused.must("X-RateLimit-Remaining").starts_with("0."));
+
+    let mut bob = server.user("bob");
+    assert!(
+        passed(&bob.ask(&write())),
+        "another user has a bucket of his own"
+    );
+    assert!(metric(&mut bob, "limiter_allowed_total") >= 6);
+    assert!(metric(&mut bob, r#"limiter_throttled_total{policy="rate"}"#) >= 1);
+}
+
+#[test]
+fn who_waits_exactly_as_told_passes() {
+    let server = limited(1, 4).start();
+    let mut alice = server.user("alice");
+    pass_of(&mut alice, 1);
+    for _ in 0..8 {
+        let refused = alice.ask(&write());
+        let wait_ms = refusal(&refused)["retry_after_ms"].as_u64().unwrap();
+        thread::sleep(Duration::from_millis(wait_ms));
+        assert!(passed(&alice.ask(&write())));
+    }
+}
+
+#[test]
+fn where_waiting_does_not_help_nobody_is_told_to() {
+    for (capacity, rate) in [(0, 10), (2, 0)] {
+        let server = limited(capacity, rate).start();
+        let mut alice = server.user("alice");
+        pass_of(&mut alice, capacity as usize);
+        let refused = alice.ask(&write());
+        let problem = refusal(&refused);
+        assert_eq!(problem["retry_after"], -1);
+        assert_eq!(refused.must("RateLimit"), r#""rate";r=0"#);
+    }
+}
+
+#[test]
+fn admission_comes_after_the_token_and_before_the_body() {
+    let server = limited(3, 0).start();
+    let mut alice = server.user("alice");
+    let nobody = server.anyone().ask(&write());
+    assert_eq!(nobody.status, 401);
+    assert!(nobody.header("RateLimit").is_none());
+    let malformed = Request::of("POST", "/todos").text_as_json("{");
+    for left in ["2.00", "1.00", "0.00"] {
+        let response = alice.ask(&malformed).expect(400);
+        assert_eq!(response.must("X-RateLimit-Remaining"), left);
+    }
+    refusal(&alice.ask(&malformed));
+}
+
+#[test]
+fn reads_health_and_metrics_know_nothing_of_limits_unless_told_to() {
+    let server = limited(1, 0).start();
+    let mut alice = server.user("alice");
+    pass_of(&mut alice, 2);
+    for target in ["/todos", "/health", "/metrics", "/ready", "/"] {
+        let response = alice.ask(&get(target)).expect(200);
+        assert!(response.header("RateLimit-Policy").is_none(), "{target}");
+    }
+    let all = limited(2, 0).env("RATE_LIMIT_SCOPE", "all").start();
+    let mut anyone = all.anyone();
+    for target in ["/todos", "/todos?limit=1"] {
+        let response = anyone.ask(&get(target)).expect(200);
+        assert_eq!(response.must("X-RateLimit-Capacity"), "2");
+    }
+    refusal(&anyone.ask(&get("/todos")));
+    for target in ["/health", "/metrics", "/ready"] {
+        anyone.ask(&get(target)).expect(200);
+    }
+}
+
+#[test]
+fn headers_come_in_the_form_that_was_asked_for() {
+    for (form, x, draft) in [
+        ("x", true, false),
+        ("draft-11", false, true),
+        ("off", false, false),
+    ] {
+        let server = limited(5, 5).env("RATE_LIMIT_HEADERS", form).start();
+        let response = server.user("alice").ask(&write());
+        assert_eq!(
+            response.header("X-RateLimit-Remaining").is_some(),
+            x,
+            "{form}"
+        );
+        assert_eq!(response.header("RateLimit").is_some(), draft, "{form}");
+        assert_eq!(
+            response.header("RateLimit-Policy").is_some(),
+            draft,
+            "{form}"
+        );
+    }
+}
+
+#[test]
+fn a_shadow_counts_and_refuses_nothing() {
+    let server = limited(2, 0)
+        .env("SHADOW", "on")
+        .env("INFLIGHT_SCOPE", "writes")
+        .env("RATE_LIMIT_CAPACITY", "0")
+        .start();
+    let mut alice = server.user("alice");
+    assert_eq!(pass_of(&mut alice, 6), 6);
+    assert_eq!(metric(&mut alice, "limiter_shadowed_total"), 6);
+    let throttled = metric(&mut alice, r#"limiter_throttled_total{policy="rate"}"#);
+    assert_eq!(throttled, 0);
+}
+
+#[test]
+fn limits_that_cannot_work_are_refused_by_name() {
+    for (variable, value) in [
+        ("TB_RATE", "5000000000"),
+        ("TB_CAPACITY", "2000000000"),
+        ("RATE_LIMIT_SCOPE", "some"),
+        ("LIMITER_TIMEOUT_MS", "0"),
+        ("TRUSTED_PROXIES", "10.0.0.0/99"),
+        ("PROXY_PROTOCOL", "on"),
+        ("REDIS_URL", "http://127.0.0.1:1"),
+    ] {
+        let output = Launch::new().env(variable, value).run(&["--check-config"]);
+        let stderr = String::from_utf8_lossy(&output.stderr).replace("--", "");
+        assert_eq!(output.status.code(), Some(64), "{variable}: {stderr}");
+        let flag = variable.to_lowercase().replace('_', "-");
+        assert!(
+            stderr.contains(variable) || stderr.contains(&flag),
+            "{variable}: {stderr}"
+        );
+    }
+}
