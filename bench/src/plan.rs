@@ -215,7 +215,7 @@ impl Arguments {
         if !self.side.is_empty() {
             return self.side.iter().any(|name| name == side.name());
         }
-        let broadly = scenario.cast != Cast::Few && !self.quick;
+        let broadly = scenario.cast == Cast::Everyone && !self.quick;
         match side {
             Side::Millpond(_) | Side::Floor => true,
             Side::FloorAgain | Side::FloorSpinning => false,
