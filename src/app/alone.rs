@@ -84,7 +84,7 @@ pub fn open(data_dir: DataDir, options: Options) -> Result<App, OpenError> {
         threads,
         encoder,
         stop: CancellationToken::new(),
-        _data_dir: Some(data_dir),
+        data_dir: Some(data_dir),
     };
     app.gauge();
     Ok(app)

@@ -3,7 +3,8 @@
 use tokio::runtime::Runtime;
 
 use super::OpenError;
-use super::fleet::{Missing, address, until_reachable};
+use super::fleet::address;
+use super::reach::{Missing, until_reachable};
 use crate::domain::{DeadLetter, Position};
 use crate::runtime;
 use crate::store::StoreError;

@@ -1,28 +1,22 @@
 //! A server of a fleet, and the tools that work on one: Kafka between, PostgreSQL behind.
 
-use std::collections::HashSet;
-use std::future::Future;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
-use uuid::Uuid;
+use tracing::info;
 
+use super::reach::{Missing, until_reachable};
 use super::{App, OpenError, RECENT_OUTCOMES_MAX};
 use crate::clock::Stopwatch;
-use crate::domain::{Position, Todo};
 use crate::feed::Subscriber;
 use crate::kafka::{Cluster, Durability, SetupError};
 use crate::links::Link;
 use crate::log::Appender;
 use crate::marks::Marks;
 use crate::metrics::{FollowerMetrics, Metrics, SnapshotMetrics};
-use crate::seed::{self, Seeded};
-use crate::snapshot::reload::{self, Follower, LoadError, Seen};
+use crate::snapshot::reload::{self, Follower, Seen};
 use crate::snapshot::{Encoder, Published, Snapshot};
 use crate::stage::Stage;
 use crate::store::{self, Reader, postgres};
@@ -31,14 +25,6 @@ use crate::{feed, log, runtime};
 /// Bytes of an encoded command, at most: 10,200 characters of title and description, each up to
 /// six bytes of JSON (`\u0001`), a user of 128, and the frame.
 const COMMAND_BYTES_MAX: usize = 96 << 10;
-/// Waits between attempts to reach what is not there yet.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Between two looks at how far a seed is applied.
-const APPLIED_AGAIN: Duration = Duration::from_millis(100);
-/// Time in which some of a seed is applied, or no worker runs.
-const APPLIED_TIMEOUT: Duration = Duration::from_mins(1);
-
 /// What a fleet is told, in the words of the configuration.
 pub struct Wanted {
     pub database_url: String,
@@ -119,72 +105,6 @@ pub(super) fn address(url: &str) -> Result<postgres::Address, OpenError> {
         })
 }
 
-/// Why something of a fleet is not there.
-pub(super) enum Missing {
-    /// It may come; the variable says where it is expected.
-    Yet(&'static str, String),
-    ForGood(OpenError),
-}
-
-impl From<SetupError> for Missing {
-    fn from(error: SetupError) -> Self {
-        match error {
-            SetupError::Config { variable, problem } => {
-                Self::ForGood(OpenError::Config { variable, problem })
-            }
-            SetupError::Unreachable(_) => Self::Yet("KAFKA_BROKERS", error.to_string()),
-        }
-    }
-}
-
-impl From<store::OpenError> for Missing {
-    fn from(error: store::OpenError) -> Self {
-        let variable = match error {
-            store::OpenError::Unreachable(_) => {
-                return Self::Yet("DATABASE_URL", error.to_string());
-            }
-            store::OpenError::Partitions { .. } => "KAFKA_PARTITIONS",
-            _ => "DATABASE_URL",
-        };
-        Self::ForGood(OpenError::Config {
-            variable,
-            problem: error.to_string(),
-        })
-    }
-}
-
-impl From<LoadError> for Missing {
-    fn from(error: LoadError) -> Self {
-        match error {
-            LoadError::Store(error) => Self::Yet("DATABASE_URL", error.to_string()),
-            LoadError::Partitions { .. } => Self::ForGood(OpenError::Config {
-                variable: "KAFKA_PARTITIONS",
-                problem: error.to_string(),
-            }),
-        }
-    }
-}
-
-/// Tries until it is there, with a line in the log for each attempt that failed: never in silence,
-/// and never on something else instead.
-pub(super) async fn until_reachable<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, OpenError>
-where
-    F: Future<Output = Result<T, Missing>>,
-{
-    let mut wait = FIRST_WAIT;
-    loop {
-        match attempt().await {
-            Ok(there) => return Ok(there),
-            Err(Missing::ForGood(error)) => return Err(error),
-            Err(Missing::Yet(variable, reason)) => {
-                warn!(variable, reason, again_in = ?wait, "cannot start yet");
-            }
-        }
-        sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
-    }
-}
-
 /// What a server of a fleet begins with.
 struct Begun {
     reader: Reader,
@@ -208,7 +128,7 @@ async fn begin(options: &Options) -> Result<Begun, OpenError> {
     })
 }
 
-async fn open_reader(options: &Options) -> Result<Reader, OpenError> {
+pub(super) async fn open_reader(options: &Options) -> Result<Reader, OpenError> {
     let open = || async { Ok(postgres::Reader::open(options.postgres.clone()).await?) };
     until_reachable(open).await.map(Reader::Postgres)
 }
@@ -253,13 +173,13 @@ pub fn open(options: &Options, serving_threads: usize) -> Result<App, OpenError>
         stage,
         encoder,
         stop,
-        _data_dir: None,
+        data_dir: None,
     };
     app.gauge();
     Ok(app)
 }
 
-fn open_log(options: &Options) -> Result<Appender, OpenError> {
+pub(super) fn open_log(options: &Options) -> Result<Appender, OpenError> {
     let opened = log::kafka::Appender::open(&options.log);
     opened.map(Appender::Kafka).map_err(config_error)
 }
@@ -331,72 +251,4 @@ pub fn migrate(database_url: &str) -> Result<(i64, i64), OpenError> {
     let migrate = || async { Ok(postgres::migrate(&address).await?) };
     let migrated = runtime::single_threaded()?.block_on(until_reachable(migrate))?;
     Ok((migrated.from, migrated.to))
-}
-
-/// Why a seed did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum SeedError {
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error(transparent)]
-    Refused(#[from] seed::Refused),
-    #[error("the writes are durable, and no worker has applied any for a minute: start one")]
-    NotApplied,
-}
-
-/// Seeds through the log, and waits until all is applied. No server need run; a worker must.
-///
-/// # Errors
-/// [`SeedError`]; what was created by then stays.
-pub fn seed(options: &Options, todos: u64, progress: impl FnMut(u64)) -> Result<Seeded, SeedError> {
-    let runtime = runtime::single_threaded().map_err(OpenError::from)?;
-    runtime.block_on(async {
-        options.prepare_topics().await?;
-        let reader = open_reader(options).await?;
-        let there = ids(&reader).await?;
-        let log = open_log(options)?;
-        let is_there = |id| there.contains(&id);
-        let (seeded, last) = seed::seed(&log, todos, is_there, progress).await?;
-        log.close();
-        until_applied(&reader, &last).await?;
-        Ok(seeded)
-    })
-}
-
-async fn ids(reader: &Reader) -> Result<HashSet<Uuid>, OpenError> {
-    let load = || async {
-        let mut ids = HashSet::new();
-        let mut note = |todo: Todo| {
-            ids.insert(todo.id);
-        };
-        match reader.load(&mut note).await {
-            Ok(_) => Ok(ids),
-            Err(error) => Err(Missing::Yet("DATABASE_URL", error.to_string())),
-        }
-    };
-    until_reachable(load).await
-}
-
-async fn until_applied(reader: &Reader, last: &[Position]) -> Result<(), SeedError> {
-    let mut seen = Vec::new();
-    let mut still = Stopwatch::start();
-    loop {
-        match reader.positions().await {
-            Ok(positions) => {
-                let next = |one: &Position| positions.get(usize::from(one.partition)).copied();
-                if last.iter().all(|one| next(one) > Some(one.offset)) {
-                    return Ok(());
-                }
-                if positions != seen {
-                    seen = positions;
-                    still = Stopwatch::start();
-                }
-            }
-            Err(error) => warn!(%error, "cannot see yet how far the seed is applied"),
-        }
-        if still.elapsed() >= APPLIED_TIMEOUT {
-            return Err(SeedError::NotApplied);
-        }
-        sleep(APPLIED_AGAIN).await;
-    }
 }

@@ -7,18 +7,22 @@ mod alone;
 mod data_dir;
 pub mod dead_letters;
 pub mod fleet;
+mod reach;
+pub mod seed;
 pub mod worker;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 pub use alone::{Options, open};
 pub use data_dir::{DataDir, control_socket, kept_secret};
 
+use crate::clock::Stopwatch;
 use crate::links::Link;
 use crate::log::Appender;
 use crate::marks::Marks;
@@ -54,6 +58,19 @@ pub enum OpenError {
     },
 }
 
+/// What is on its way to a log that others go on with may take so long, repetitions included.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+const FLUSH_LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Waits for the commands that are on their way. Who is answered has waited for its own: these are
+/// of clients that have left.
+fn flush(log: &Appender) {
+    let watch = Stopwatch::start();
+    while log.queued().0 > 0 && watch.elapsed() < FLUSH_TIMEOUT {
+        thread::sleep(FLUSH_LOOK_AGAIN);
+    }
+}
+
 /// A server without its HTTP side: log, store, feed, snapshot and their threads.
 pub struct App {
     pub log: Appender,
@@ -69,7 +86,7 @@ pub struct App {
     /// Ends the threads that do not end with the log.
     stop: CancellationToken,
     /// Given up last.
-    _data_dir: Option<DataDir>,
+    data_dir: Option<DataDir>,
 }
 
 impl App {
@@ -105,6 +122,9 @@ impl App {
     /// Takes no more writes; those that were taken are applied (alone) or durable (in a fleet).
     pub fn close(self) {
         self.log.close();
+        if self.data_dir.is_none() {
+            flush(&self.log);
+        }
         self.stop.cancel();
         for thread in self.threads {
             // A thread that panicked has said so.

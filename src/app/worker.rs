@@ -9,7 +9,8 @@ use tracing::info;
 
 use super::OpenError;
 use super::alone::count;
-use super::fleet::{Options, config_error, until_reachable};
+use super::fleet::{Options, config_error};
+use super::reach::until_reachable;
 use crate::feed::Publisher;
 use crate::links::Link;
 use crate::log::Consumer;

@@ -5,7 +5,8 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Failed;
-use crate::app::fleet::{self, SeedError};
+use crate::app::fleet;
+use crate::app::seed::{self as fleet_seed, SeedError};
 use crate::app::{self, DataDir, OpenError};
 use crate::clock::Stopwatch;
 use crate::config::Config;
@@ -74,7 +75,7 @@ fn through_log(
     bar: &ProgressBar,
 ) -> Result<Seeded, Failed> {
     let _logs = runtime::log_to_stderr(config.log_format, &config.log_filter);
-    let seeded = fleet::seed(fleet, todos, |done| bar.set_position(done));
+    let seeded = fleet_seed::seed(fleet, todos, |done| bar.set_position(done));
     seeded.map_err(|error| match error {
         SeedError::Open(open) => open.into(),
         other => Failed::Other(other.to_string()),

@@ -77,7 +77,7 @@ fn a_secret_is_not_shown_when_it_is_refused() {
     assert!(!stderr(&output).contains("hunter2"), "{}", stderr(&output));
 }
 
-const DATABASE: (&str, &str) = ("DATABASE_URL", "postgres://localhost/millpond");
+const DATABASE: (&str, &str) = ("DATABASE_URL", "postgres://millpond@localhost/millpond");
 const BROKERS: (&str, &str) = ("KAFKA_BROKERS", "localhost:9092");
 
 /// Configured as a fleet, of which nothing is there: only to be checked.
