@@ -13,10 +13,10 @@ TO_COME = @echo "make $@: to come; $(1)" >&2; exit 1
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-chaos lint lint-rust lint-deps lint-shell fmt doc seed token hooks no-user clean \
-	bench bench-quick flamegraph up down run-fleet
+	bench bench-quick bench-instructions flamegraph up down run-fleet
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build and serve on port 8080; data in ./data, settings from the environment and .env
 	@$(MILLPOND)
@@ -57,7 +57,7 @@ lint-deps:
 	fi
 
 lint-shell:
-	@if $(call HERE,shellcheck); then set -x; shellcheck -x .ci/run .githooks/* docker/*.sh docker/stack/*.sh; \
+	@if $(call HERE,shellcheck); then set -x; shellcheck -x .ci/run .githooks/* docker/*.sh docker/stack/*.sh bench/*.sh; \
 	else $(call SKIPPED,shellcheck,shell scripts are not checked); fi
 
 fmt: ## Format the code
@@ -82,16 +82,19 @@ clean: ## Remove what was built; data stays
 	cargo clean
 
 # The bench is a workspace of its own: what it measures against never enters the product's build.
-bench: build ## Measure reads beside a floor and bare hyper; make bench ARGS='--list' (needs wrk)
-	@$(call HERE,wrk) || { echo 'make $@: wrk is not installed (apt-get install wrk)' >&2; exit 1; }
-	@cargo build --locked --release --workspace --manifest-path bench/Cargo.toml --target-dir bench/target
+bench: build ## Measure beside a floor and peers, in 30 minutes: make bench ARGS='--list' (needs wrk)
+	@bench/setup.sh
 	@bench/target/release/millpond-bench $(ARGS)
 
-bench-quick: ## The same in short
+bench-quick: ## The same in three minutes
 	@$(MAKE) --no-print-directory bench ARGS='--quick $(ARGS)'
 
-flamegraph: ## (to come) Draw where the time goes
-	$(call TO_COME,profiles are made by hand so far)
+bench-instructions: ## Count instructions of inner parts, and compare with the kept table (needs valgrind)
+	@bench/instructions.sh
+
+flamegraph: build ## Draw where the time goes: make flamegraph SCENARIO=read|write|sqlite (needs perf)
+	@bench/setup.sh
+	@bench/flamegraph.sh $(or $(SCENARIO),read)
 
 up: ## Start PostgreSQL, Redis and Kafka on ports of their own; where they are stands in .stack/env
 	@docker/stack.sh up

@@ -2,21 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::ceilings;
+use crate::deployment::{Deployment, Limits};
 use crate::environment::Environment;
 use crate::measure::{self, Effort};
+use crate::open;
+use crate::peers::PEERS;
+use crate::people;
+use crate::plan::{MILLPOND, Part, Plan};
 use crate::product::Product;
+use crate::progress::Progress;
 use crate::record::{self, Writer};
 use crate::report;
-use crate::scenario::{Cast, READS, Scenario};
+use crate::scenario::READS;
+use crate::selftest;
 use crate::session::Session;
-use crate::sides::{PEERS, Side};
-
-/// The product's name as a side.
-const MILLPOND: &str = "millpond";
+use crate::writes::{self, Deploy, WRITES};
 
 /// Measures Millpond beside a floor and its peers, and writes a report.
 ///
@@ -24,26 +28,32 @@ const MILLPOND: &str = "millpond";
 /// per request of the server's whole process tree, beside requests a second.
 #[derive(Debug, Parser)]
 #[command(name = "millpond-bench", version)]
-struct Arguments {
+pub struct Arguments {
     /// A few scenarios in under three minutes
     #[arg(long)]
-    quick: bool,
-    /// Scenarios to run, by name [default: all, or those of --quick]
+    pub quick: bool,
+    /// Parts to run [default: all; --quick leaves users out]
     #[arg(long, value_delimiter = ',')]
-    scenario: Vec<String>,
+    pub part: Vec<Part>,
+    /// Scenarios to run, by name [default: all of the parts, or those of --quick]
+    #[arg(long, value_delimiter = ',')]
+    pub scenario: Vec<String>,
     /// Sides to run, by name [default: by scenario; see --list]
     #[arg(long, value_delimiter = ',')]
-    side: Vec<String>,
+    pub side: Vec<String>,
     /// The release build to measure
     #[arg(long, default_value = "target/release/millpond")]
     binary: PathBuf,
     /// Another build to measure beside it, such as one from before a change; repeatable
     #[arg(long, value_name = "NAME=PATH")]
-    other: Vec<String>,
+    pub other: Vec<String>,
+    /// Measure a fleet beside it, over the services that this file names, as `make up` writes it
+    #[arg(long, value_name = "FILE")]
+    fleet: Option<PathBuf>,
     /// Rounds in which every side has its turn; six are the fewest whose intervals reach 95 %
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..1_000))]
     rounds: u32,
-    /// Seconds of a turn [default: 2, or 1 with --quick]
+    /// Seconds of a turn [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..600))]
     seconds: Option<u32>,
     /// Directory to write into [default: bench/results/<date>-<machine>]
@@ -58,10 +68,10 @@ struct Arguments {
     /// Write the report of this directory's raw data anew, and end
     #[arg(long, value_name = "DIRECTORY")]
     report: Option<PathBuf>,
+    /// See whether one microsecond more in a handler is seen, and end
+    #[arg(long)]
+    self_test: bool,
 }
-
-/// A scenario and who runs in it.
-type Plan<'a> = Vec<(&'a Scenario, Vec<Side>)>;
 
 pub fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -70,15 +80,109 @@ pub fn main() -> Result<()> {
         return Ok(());
     }
     if let Some(directory) = &arguments.report {
-        let (environment, runs) = record::read(&directory.join(report::RAW))?;
-        return report::write(directory, &environment, &runs);
+        return report::write(directory, &record::read(&directory.join(report::RAW))?);
     }
-    run(&arguments)
+    let millpond = Product::new(MILLPOND, &arguments.binary)?;
+    let mut session = Session::start(&arguments.scratch, millpond)?;
+    session.stack.clone_from(&arguments.fleet);
+    if arguments.self_test {
+        return selftest::run(&session);
+    }
+    run(&arguments, &session)
+}
+
+fn run(arguments: &Arguments, session: &Session) -> Result<()> {
+    let plan = Plan::new(arguments, session)?;
+    let environment = Environment::look(&arguments.scratch);
+    if !environment.is_quiet() {
+        let busy = environment.busy * 100.0;
+        eprintln!("The machine is busy (others use {busy:.0} % of it): no figure is a result.");
+    }
+    // Where it goes is known at the end: a machine may become busy on the way.
+    let working = session.fresh("report")?;
+    let mut raw = Writer::create(&working.join(report::RAW), &environment)?;
+    let progress = Progress::of(plan.seconds());
+    let carried_out = carry_out(&plan, session, &mut raw, &progress);
+    progress.end();
+    let out = arguments.out.clone();
+    let out = out.unwrap_or_else(|| unused(&environment, raw.raw.is_quiet()));
+    // What there is of a run that failed is kept with the rest, and never called a result.
+    let out = match carried_out {
+        Ok(()) => out,
+        Err(_) => broken(&out),
+    };
+    report::write(&working, &raw.raw)?;
+    keep(&working, &out)?;
+    println!("{}", out.join("report.md").display());
+    if !raw.raw.is_quiet() {
+        eprintln!("The machine was busy: this is no result, and is not kept among them.");
+    }
+    carried_out
+}
+
+fn carry_out(plan: &Plan, session: &Session, raw: &mut Writer, progress: &Progress) -> Result<()> {
+    for (scenario, sides) in &plan.reads {
+        progress.part(scenario.name);
+        measure::rounds(session, scenario, sides, plan.effort, raw, progress)?;
+    }
+    let mut deployments: Vec<Box<dyn Fn(Limits) -> Result<Deployment> + '_>> = Vec::new();
+    for product in &plan.products {
+        deployments.push(Box::new(|limits| {
+            Deployment::alone(session, product, limits)
+        }));
+    }
+    if session.stack.is_some() {
+        let product = &session.reference;
+        deployments.push(Box::new(|limits| {
+            Deployment::fleet(session, product, limits)
+        }));
+    }
+    if plan.ceiling_seconds > 0 {
+        ceilings::run(session, plan.ceiling_seconds, raw, progress)?;
+    }
+    for scenario in &plan.writes {
+        progress.part(scenario.name);
+        for deploy in &deployments {
+            writes::rounds(
+                session,
+                deploy,
+                scenario,
+                plan.effort_of_load,
+                raw,
+                progress,
+            )?;
+        }
+    }
+    if let Some((scenario, sides)) = &plan.open_reads {
+        progress.part("open loops");
+        let (rates, effort) = (plan.open_rates, plan.effort_of_load);
+        open::reads(session, (scenario, sides), rates, effort, raw, progress)?;
+    }
+    for deploy in &deployments {
+        let (rates, effort) = (plan.create_rates, plan.effort_of_load);
+        open::creates(session, deploy, rates, effort, raw, progress)?;
+        crowds(plan, session, deploy, raw, progress)?;
+    }
+    Ok(())
+}
+
+fn crowds(
+    plan: &Plan,
+    session: &Session,
+    deploy: Deploy<'_>,
+    raw: &mut Writer,
+    progress: &Progress,
+) -> Result<()> {
+    for crowd in plan.crowds {
+        progress.part(&format!("{} users", crowd.0));
+        people::run(session, deploy, *crowd, raw, progress)?;
+    }
+    Ok(())
 }
 
 /// A directory that holds no other run. What a busy machine gives is not kept among the results.
-fn unused(environment: &Environment) -> PathBuf {
-    let kept = Path::new(if environment.is_quiet() {
+fn unused(environment: &Environment, quiet: bool) -> PathBuf {
+    let kept = Path::new(if quiet {
         "bench/results"
     } else {
         "bench/target/busy"
@@ -90,110 +194,52 @@ fn unused(environment: &Environment) -> PathBuf {
     kept.join(free.unwrap_or(slug))
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
-    let millpond = Product::new(MILLPOND, &arguments.binary)?;
-    let plan = plan(arguments, &millpond)?;
-    std::fs::create_dir_all(&arguments.scratch)?;
-    let environment = Environment::look(&arguments.scratch);
-    if !environment.is_quiet() {
-        let busy = environment.busy * 100.0;
-        eprintln!("The machine is busy (others use {busy:.0} % of it): no figure is a result.");
+fn broken(out: &Path) -> PathBuf {
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    Path::new("bench/target/broken").join(&*name)
+}
+
+/// Copies the files of `working` into `out`.
+fn keep(working: &Path, out: &Path) -> Result<()> {
+    std::fs::create_dir_all(out)?;
+    for entry in std::fs::read_dir(working)? {
+        let entry = entry?;
+        let to = out.join(entry.file_name());
+        std::fs::copy(entry.path(), &to)
+            .with_context(|| format!("cannot write {}", to.display()))?;
     }
-    let out = arguments.out.clone();
-    let out = out.unwrap_or_else(|| unused(&environment));
-    std::fs::create_dir_all(&out)?;
-    let mut raw = Writer::create(&out.join(report::RAW), &environment)?;
-    let session = Session::start(&arguments.scratch, millpond)?;
-    let effort = arguments.effort();
-    let total = plan
-        .iter()
-        .map(|(_, sides)| effort.seconds_for(sides.len()));
-    let bar = bar(total.sum());
-    let mut runs = Vec::new();
-    for (scenario, sides) in &plan {
-        runs.extend(measure::rounds(
-            &session, scenario, sides, effort, &mut raw, &bar,
-        )?);
-        // What there is so far can be looked at while the rest runs.
-        report::write(&out, &environment, &runs)?;
-    }
-    bar.finish_and_clear();
-    println!("{}", out.join("report.md").display());
     Ok(())
 }
 
 impl Arguments {
-    fn effort(&self) -> Effort {
-        let usual = if self.quick { 1 } else { 2 };
+    pub fn effort(&self) -> Effort {
         Effort {
             rounds: self.rounds,
-            seconds: self.seconds.unwrap_or(usual),
+            seconds: self.seconds.unwrap_or(1),
             warm_up_seconds: 1,
         }
     }
 
-    fn scenarios(&self) -> Result<Vec<&'static Scenario>> {
-        if self.scenario.is_empty() {
-            let wanted = |scenario: &&Scenario| scenario.quick || !self.quick;
-            return Ok(READS.iter().filter(wanted).collect());
-        }
-        let named = self.scenario.iter().map(|name| {
-            let mut reads = READS.iter();
-            reads
-                .find(|scenario| scenario.name == name)
-                .with_context(|| format!("there is no scenario {name:?}; see --list"))
-        });
-        named.collect()
-    }
-}
-
-fn plan(arguments: &Arguments, millpond: &Product) -> Result<Plan<'static>> {
-    let mut products = vec![Side::Millpond(millpond.clone())];
-    for other in &arguments.other {
-        let (name, path) = other.split_once('=').context("--other takes NAME=PATH")?;
-        products.push(Side::Millpond(Product::new(name, Path::new(path))?));
-    }
-    let everyone = products.iter().cloned().chain([Side::Floor]);
-    let everyone = everyone
-        .chain(PEERS.iter().map(Side::Peer))
-        .chain([Side::Nginx]);
-    let everyone: Vec<Side> = everyone.collect();
-    for name in &arguments.side {
-        let known = everyone.iter().any(|side| side.name() == name);
-        ensure!(known, "there is no side {name:?}; see --list");
-    }
-    let mut plan = Plan::new();
-    for scenario in arguments.scenarios()? {
-        let sides = everyone
-            .iter()
-            .filter(|side| arguments.casts(scenario, side));
-        plan.push((scenario, sides.cloned().collect()));
-    }
-    if plan.iter().all(|(_, sides)| sides.is_empty()) {
-        bail!("nobody is left to measure");
-    }
-    Ok(plan)
-}
-
-impl Arguments {
-    fn casts(&self, scenario: &Scenario, side: &Side) -> bool {
-        if !self.side.is_empty() {
-            return self.side.iter().any(|name| name == side.name());
-        }
-        match side {
-            Side::Millpond(_) | Side::Floor => true,
-            Side::Peer(peer) if peer.name == "hyper" => true,
-            Side::Peer(peer) if peer.name == "hyper-flush" => scenario.depth > 1,
-            Side::Peer(_) | Side::Nginx => scenario.cast == Cast::Everyone && !self.quick,
+    /// Writes pile up, so their turns are longer and fewer.
+    pub fn effort_of_load(&self) -> writes::Effort {
+        let (rounds, seconds) = if self.quick { (1, 2) } else { (3, 4) };
+        writes::Effort {
+            rounds: rounds.min(self.rounds),
+            seconds: self.seconds.unwrap_or(seconds),
         }
     }
 }
 
 fn list() {
-    println!("Scenarios (* of --quick):");
+    println!("Scenarios of reads (* of --quick):");
     for scenario in READS {
         let mark = if scenario.quick { '*' } else { ' ' };
-        println!("  {:<18}{mark} {}", scenario.name, scenario.description());
+        println!("  {:<22}{mark} {}", scenario.name, scenario.description());
+    }
+    println!("Scenarios of writes:");
+    for scenario in WRITES {
+        let mark = if scenario.quick { '*' } else { ' ' };
+        println!("  {:<22}{mark} {}", scenario.name, scenario.about);
     }
     let peers = PEERS.iter().map(|peer| peer.name);
     let sides: Vec<_> = [MILLPOND, "floor"]
@@ -202,12 +248,4 @@ fn list() {
         .chain(["nginx"])
         .collect();
     println!("Sides: {}", sides.join(", "));
-}
-
-fn bar(seconds: u64) -> ProgressBar {
-    let style = "{bar:30} {percent:>3} % · {eta} left · {msg}";
-    let style = ProgressStyle::with_template(style).expect("the template is right");
-    let bar = ProgressBar::new(seconds).with_style(style);
-    bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    bar
 }

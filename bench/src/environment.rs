@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proc::{Machine, Ticks};
+
 /// Share of the machine's time that others may use; above it figures are not worth keeping.
 pub const QUIET_SHARE: f64 = 0.1;
 /// How long the machine is looked at for that. A load average would still tell of the run before.
@@ -75,24 +77,9 @@ pub fn load_average() -> f64 {
 
 /// Share of all cores' time that is used, and that the hypervisor takes, while one looks.
 fn busy() -> f64 {
-    let before = times();
+    let before = Machine::look();
     std::thread::sleep(LOOK);
-    let after = times();
-    let used = after.0.saturating_sub(before.0);
-    let all = after.1.saturating_sub(before.1);
-    used as f64 / all.max(1) as f64
-}
-
-/// Ticks of all cores that were used, and in all (`/proc/stat`): user nice system idle iowait irq
-/// softirq steal.
-fn times() -> (u64, u64) {
-    let text = read("/proc/stat");
-    let line = text.lines().next().unwrap_or_default();
-    let ticks = line.split_ascii_whitespace().skip(1).take(8);
-    let ticks: Vec<u64> = ticks.map(|word| word.parse().unwrap_or(0)).collect();
-    let all = ticks.iter().sum();
-    let idle: u64 = ticks.iter().skip(3).take(2).sum();
-    (all - idle, all)
+    Machine::look().others_since(before, Ticks::default())
 }
 
 fn cpu() -> Option<String> {

@@ -1,23 +1,36 @@
 //! Measures Millpond beside a floor and its peers; see `millpond-bench --help`.
 //!
-//! Reading order: `scenario` (what is asked), `sides` (who answers), `measure` (one run, and the
-//! rounds that alternate), `proc` and `stats` (what is counted and how it is summed up), `report`.
+//! Reading order: `scenario` (what is asked), `sides` and `peers` (who answers), `measure` (one run,
+//! and the rounds that alternate), `proc` and `stats` (what is counted and how it is summed up),
+//! then the parts that have `load` as their client: `writes`, `open`, `people`, on a `deployment`;
+//! `ceilings` beside them; `plan` and `report`.
 
+mod ceilings;
 mod cli;
 mod client;
+mod deployment;
 mod environment;
+mod fleet;
 mod http;
+mod loader;
 mod measure;
 mod nginx;
+mod open;
+mod peers;
+mod people;
+mod plan;
 mod proc;
 mod process;
 mod product;
+mod progress;
 mod record;
 mod report;
 mod scenario;
+mod selftest;
 mod session;
 mod sides;
 mod stats;
+mod writes;
 
 use std::process::ExitCode;
 

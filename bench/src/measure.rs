@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
-use indicatif::ProgressBar;
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::client::{self, Call, Seen};
 use crate::environment::load_average;
-use crate::proc::{self, Ticks};
-use crate::record::{Line, Run, Writer};
+use crate::proc::{self, Machine, Ticks};
+use crate::progress::Progress;
+use crate::record::{Failure, Line, Run, Writer};
 use crate::scenario::Scenario;
 use crate::session::Session;
 use crate::sides::{self, Running, Side};
@@ -22,12 +22,30 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// Seconds that one scenario takes, without starting its sides.
-    pub fn seconds_for(&self, sides: usize) -> u64 {
-        let each = self.rounds * self.seconds + self.warm_up_seconds;
+    /// Longer where there are many connections: a turn begins with opening them.
+    fn of(self, scenario: &Scenario) -> Self {
+        let least = scenario.connections / CONNECTIONS_A_SECOND;
+        Self {
+            seconds: self.seconds.max(least),
+            warm_up_seconds: self.warm_up_seconds.max(least),
+            ..self
+        }
+    }
+
+    /// Seconds that a scenario takes, without starting its sides.
+    pub fn seconds_for(self, scenario: &Scenario, sides: usize) -> u64 {
+        let Self {
+            rounds,
+            seconds,
+            warm_up_seconds,
+        } = self.of(scenario);
+        let each = rounds * seconds + warm_up_seconds;
         u64::from(each) * sides as u64
     }
 }
+
+/// Connections that a turn needs another second for.
+const CONNECTIONS_A_SECOND: u32 = 2_000;
 
 /// One run of the client and what the server used meanwhile.
 #[derive(Debug)]
@@ -35,44 +53,89 @@ pub struct Measured {
     pub seen: Seen,
     pub cpu: Ticks,
     pub resident_bytes: u64,
+    /// Share of the machine that others used.
+    pub busy: f64,
 }
 
 /// Measures `scenario` on `sides`, each in every round, and writes the runs to `raw`.
 ///
 /// All sides are there from the beginning to the end; those whose turn it is not are idle. Each
-/// round begins with the next side, so that none always follows the same one.
+/// round begins with the next side, so that none always follows the same one. A peer that fails is
+/// left out of the rest of the scenario and named in the report; where the product or the floor
+/// fails, nothing is left to say.
 pub fn rounds(
     session: &Session,
     scenario: &Scenario,
     sides: &[Side],
     effort: Effort,
     raw: &mut Writer,
-    bar: &ProgressBar,
-) -> Result<Vec<Run>> {
-    bar.set_message(format!("{}: starting", scenario.name));
-    let running = sides::start_all(session, scenario, sides)?;
-    let mut runs = Vec::new();
-    for side in &running {
-        bar.set_message(format!("{}: {} warms up", scenario.name, side.name));
-        once(session, scenario, side, effort.warm_up_seconds)?;
-        bar.inc(u64::from(effort.warm_up_seconds));
-    }
-    for round in 0..effort.rounds {
-        for nth in 0..running.len() {
-            let side = &running[(nth + round as usize) % running.len()];
-            let turn = round + 1;
-            bar.set_message(format!(
-                "{}: {} {turn}/{}",
-                scenario.name, side.name, effort.rounds
-            ));
-            let measured = once(session, scenario, side, effort.seconds)?;
-            let run = measured.record(scenario, &side.name, round);
-            raw.put(&Line::Run(run.clone()))?;
-            runs.push(run);
-            bar.inc(u64::from(effort.seconds));
+    progress: &Progress,
+) -> Result<()> {
+    let effort = effort.of(scenario);
+    progress.say(&format!("{}: starting", scenario.name));
+    let mut running = Vec::new();
+    for (side, started) in sides::start_all(session, scenario, sides)? {
+        match started {
+            Ok(started) => running.push((side, started)),
+            Err(error) => give_up(scenario, side, &error, raw, progress)?,
         }
     }
-    Ok(runs)
+    let turns = std::iter::once((None, effort.warm_up_seconds));
+    let turns = turns.chain((0..effort.rounds).map(|round| (Some(round), effort.seconds)));
+    for (round, seconds) in turns {
+        let mut failed = Vec::new();
+        for nth in 0..running.len() {
+            let at = (nth + round.unwrap_or(0) as usize) % running.len();
+            let (side, started) = &running[at];
+            progress.say(&turn(scenario, started, round, effort));
+            match twice(|| once(session, scenario, started, seconds)) {
+                Ok(measured) => {
+                    if let Some(round) = round {
+                        raw.put(Line::Run(measured.record(scenario, &started.name, round)))?;
+                    }
+                }
+                Err(error) => {
+                    give_up(scenario, side, &error, raw, progress)?;
+                    failed.push(started.name.clone());
+                }
+            }
+            progress.advance(seconds);
+        }
+        running.retain(|(_, started)| !failed.contains(&started.name));
+    }
+    Ok(())
+}
+
+fn turn(scenario: &Scenario, side: &Running, round: Option<u32>, effort: Effort) -> String {
+    let (scenario, side) = (scenario.name, &side.name);
+    match round {
+        Some(round) => format!("{scenario}: {side} {}/{}", round + 1, effort.rounds),
+        None => format!("{scenario}: {side} warms up"),
+    }
+}
+
+/// A busy machine may let a client starve once.
+fn twice<T>(run: impl Fn() -> Result<T>) -> Result<T> {
+    run().or_else(|_| run())
+}
+
+/// Puts the failure of a peer on record; of the product or the floor it is the run's.
+fn give_up(
+    scenario: &Scenario,
+    side: &Side,
+    error: &anyhow::Error,
+    raw: &mut Writer,
+    progress: &Progress,
+) -> Result<()> {
+    if !side.is_peer() {
+        bail!("{error:#}");
+    }
+    progress.note(&format!("{error:#}: left out of the rest of the scenario"));
+    raw.put(Line::Failure(Failure {
+        scenario: scenario.name.to_owned(),
+        side: side.name().to_owned(),
+        because: format!("{error:#}"),
+    }))
 }
 
 fn once(session: &Session, scenario: &Scenario, side: &Running, seconds: u32) -> Result<Measured> {
@@ -85,20 +148,23 @@ fn once(session: &Session, scenario: &Scenario, side: &Running, seconds: u32) ->
         port: side.server.port,
         seconds,
     };
-    let measured = measure(side.server.pid(), call).with_context(about)?;
+    let measured = measure(&side.pids(), call).with_context(about)?;
     check(scenario, side, &measured.seen).with_context(about)?;
     Ok(measured)
 }
 
-/// Runs the client and looks at the server `pid` before and after.
-pub fn measure(pid: u32, call: Call<'_>) -> Result<Measured> {
-    let before = proc::tree(pid)?;
+/// Runs the client and looks at the server's processes before and after.
+fn measure(pids: &[u32], call: Call<'_>) -> Result<Measured> {
+    let (machine, before, client) = (Machine::look(), proc::trees(pids)?, proc::reaped()?);
     let seen = client::run(call)?;
-    let after = proc::tree(pid)?;
+    let client = proc::reaped()? - client;
+    let after = proc::trees(pids)?;
+    let cpu = after.cpu - before.cpu;
     Ok(Measured {
         seen,
-        cpu: after.cpu - before.cpu,
+        cpu,
         resident_bytes: after.resident_bytes,
+        busy: Machine::look().others_since(machine, cpu + client),
     })
 }
 
@@ -141,6 +207,7 @@ impl Measured {
             seen,
             cpu,
             resident_bytes,
+            busy,
         } = self;
         Run {
             scenario: scenario.name.to_owned(),
@@ -159,6 +226,7 @@ impl Measured {
             p50_us: seen.p50_us,
             p99_us: seen.p99_us,
             load_average: load_average(),
+            busy,
         }
     }
 }

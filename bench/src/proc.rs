@@ -76,6 +76,62 @@ pub fn tree(root: u32) -> Result<Usage> {
     Ok(usage)
 }
 
+/// The usage of several trees, none of which is part of another.
+pub fn trees(roots: &[u32]) -> Result<Usage> {
+    let mut sum = Usage::default();
+    for root in roots {
+        let usage = tree(*root)?;
+        sum.cpu = sum.cpu + usage.cpu;
+        sum.resident_bytes += usage.resident_bytes;
+    }
+    Ok(sum)
+}
+
+/// Those of `pids` that descend from none of the others.
+pub fn roots(pids: &[u32]) -> Result<Vec<u32>> {
+    let all = processes()?;
+    let is_below = |pid: &u32, root: &u32| {
+        pid != root && all.get(pid).is_some_and(|stat| descends(&all, stat, *root))
+    };
+    let roots = pids
+        .iter()
+        .filter(|pid| !pids.iter().any(|root| is_below(pid, root)));
+    Ok(roots.copied().collect())
+}
+
+/// Ticks of all cores together: those that were used, by whomever, and all that there were.
+///
+/// What the hypervisor gives to others counts as used (`/proc/stat`: user nice system idle iowait
+/// irq softirq steal).
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    used: u64,
+    all: u64,
+}
+
+impl Machine {
+    pub fn look() -> Self {
+        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = text.lines().next().unwrap_or_default();
+        let ticks = line.split_ascii_whitespace().skip(1).take(8);
+        let ticks: Vec<u64> = ticks.map(|word| word.parse().unwrap_or(0)).collect();
+        let all = ticks.iter().sum();
+        let idle: u64 = ticks.iter().skip(3).take(2).sum();
+        Self {
+            used: all - idle,
+            all,
+        }
+    }
+
+    /// Share of the machine that was used since `before` by others than those who used `own`.
+    pub fn others_since(self, before: Self, own: Ticks) -> f64 {
+        let used = self.used.saturating_sub(before.used);
+        let all = self.all.saturating_sub(before.all);
+        let others = used.saturating_sub(own.user + own.system);
+        others as f64 / all.max(1) as f64
+    }
+}
+
 /// The time of this process's children that were waited for.
 pub fn reaped() -> Result<Ticks> {
     Ok(Stat::of("self")?.reaped)
@@ -188,6 +244,17 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(tree(child.id()).is_err());
+    }
+
+    #[test]
+    fn what_others_use_is_what_is_not_ours() {
+        let before = Machine { used: 10, all: 100 };
+        let after = Machine { used: 90, all: 300 };
+        let own = Ticks {
+            user: 40,
+            system: 20,
+        };
+        assert!((after.others_since(before, own) - 0.1).abs() < 1e-9);
     }
 
     #[test]

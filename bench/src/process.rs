@@ -32,6 +32,13 @@ pub fn pinned(cores: &[usize], program: &Path) -> Command {
     command
 }
 
+/// The arguments of a command, without its environment: that has secrets in it.
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    words.join(" ")
+}
+
 /// A port that is free now.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
@@ -46,13 +53,13 @@ impl Server {
         command.stdout(out.try_clone()?).stderr(out);
         let child = command
             .spawn()
-            .with_context(|| format!("cannot start {command:?}"))?;
+            .with_context(|| format!("cannot start {}", shown(&command)))?;
         let mut server = Self { child, port };
         let start = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             if server.child.try_wait()?.is_some() || start.elapsed() > START_MAX {
                 let said = std::fs::read_to_string(log).unwrap_or_default();
-                bail!("{command:?} does not listen; it said:\n{said}");
+                bail!("{} does not listen; it said:\n{said}", shown(&command));
             }
             sleep(LOOK_AGAIN);
         }
@@ -66,6 +73,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         // A SIGTERM first: nginx's workers end only if their master tells them to.
         let pid = self.child.id().to_string();
         let told = Command::new("kill").arg(&pid).status().is_ok();

@@ -12,6 +12,9 @@ use crate::scenario::TODOS;
 /// builds do not.
 const OVERFLOW: &[u8] = b"attempt to add with overflow";
 
+/// A variable and its value.
+pub type Setting = (String, String);
+
 /// A server binary under a name of its own.
 #[derive(Clone, Debug)]
 pub struct Product {
@@ -48,13 +51,48 @@ impl Product {
     }
 
     /// Serves `data` on one core.
-    pub fn start(&self, data: &Path, core: usize, log: &Path) -> Result<Server> {
+    pub fn start(
+        &self,
+        data: &Path,
+        core: usize,
+        log: &Path,
+        settings: &[Setting],
+    ) -> Result<Server> {
+        self.start_on(data, &[core], log, settings)
+    }
+
+    /// Serves on `cores`, with one thread: what is measured is a core's worth.
+    pub fn start_on(
+        &self,
+        data: &Path,
+        cores: &[usize],
+        log: &Path,
+        settings: &[Setting],
+    ) -> Result<Server> {
         let port = free_port()?;
-        let mut command = with_settings(pinned(&[core], &self.binary), data);
+        let mut command = with_settings(pinned(cores, &self.binary), data);
         command
             .env("HTTP_HOST", "127.0.0.1")
             .env("HTTP_PORT", port.to_string())
-            .env("SERVER_CORES", "1");
+            .env("SERVER_CORES", "1")
+            .envs(settings.iter().cloned());
+        Server::start(command, port, log)
+    }
+
+    /// The worker beside the server's binary; its health answers on a port of its own.
+    pub fn start_worker(
+        &self,
+        data: &Path,
+        cores: &[usize],
+        log: &Path,
+        settings: &[Setting],
+    ) -> Result<Server> {
+        let port = free_port()?;
+        let worker = self.binary.with_file_name("millpond-worker");
+        let mut command = with_settings(pinned(cores, &worker), data);
+        command
+            .env("ADMIN_PORT", port.to_string())
+            .envs(settings.iter().cloned());
         Server::start(command, port, log)
     }
 }
@@ -65,7 +103,6 @@ fn with_settings(mut command: Command, data: &Path) -> Command {
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);
     }
-    command.env("RATE_LIMIT_SCOPE", "none");
     command
 }
 

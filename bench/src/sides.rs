@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use captured::Answer;
 
+use crate::deployment::Limits;
 use crate::http::exchange;
 use crate::nginx;
+use crate::peers::{Peer, Started};
 use crate::process::{Server, free_port, pinned};
 use crate::product::Product;
 use crate::scenario::{Form, Limit, Scenario};
@@ -21,50 +23,21 @@ const CODED_MAX: Duration = Duration::from_secs(20);
 pub enum Side {
     Millpond(Product),
     Floor,
+    /// The floor under another name, and the floor with a microsecond more per request.
+    FloorAgain,
+    FloorSpinning,
     /// A program of `peers/`.
     Peer(&'static Peer),
     Nginx,
 }
-
-/// A server that only does this.
-#[derive(Debug)]
-pub struct Peer {
-    pub name: &'static str,
-    program: &'static str,
-    /// After the address and the directory.
-    arguments: &'static [&'static str],
-    pub lacks: &'static str,
-}
-
-/// What every peer lacks beside its own.
-pub const ALL_LACK: &str = "deadlines, limits, metrics, a drain, other routes, q-values, \
-    data that ever change";
-
-pub const PEERS: &[Peer] = &[
-    Peer {
-        name: "hyper",
-        program: "peer-hyper",
-        arguments: &[],
-        lacks: "nothing else: it is the library that Millpond stands on",
-    },
-    Peer {
-        name: "hyper-flush",
-        program: "peer-hyper",
-        arguments: &["pipeline-flush"],
-        lacks: "nothing else: the same with `pipeline_flush`, which copies bodies",
-    },
-];
-
-pub const FLOOR_LACKS: &str = "HTTP: it finds `\\r\\n\\r\\n` and sends bytes from its memory, which a server that sends \
-    large files from the page cache can undercut";
-pub const NGINX_LACKS: &str = "Millpond's entity tag (it has its own); it sends files from the page cache with `sendfile`, which copies \
-    nothing";
 
 /// A side that runs, and what a client has to know to ask it.
 #[derive(Debug)]
 pub struct Running {
     pub name: String,
     pub server: Server,
+    /// What runs for it alone; its CPU time is the side's.
+    beside: Vec<Server>,
     pub tag: Option<String>,
     /// Bytes of its response, where there is but one.
     pub response_bytes: Option<usize>,
@@ -85,62 +58,92 @@ impl Side {
         match self {
             Self::Millpond(product) => &product.label,
             Self::Floor => "floor",
+            Self::FloorAgain => "floor again",
+            Self::FloorSpinning => "floor + 1 µs",
             Self::Peer(peer) => peer.name,
             Self::Nginx => "nginx",
         }
     }
 
-    fn start(&self, session: &Session, captured: &Captured) -> Result<Server> {
+    /// Whether it is there for comparison only.
+    pub fn is_peer(&self) -> bool {
+        matches!(self, Self::Peer(_) | Self::Nginx)
+    }
+
+    /// Whether it answers everything alike.
+    fn is_floor(&self) -> bool {
+        matches!(self, Self::Floor | Self::FloorAgain | Self::FloorSpinning)
+    }
+
+    fn start(&self, session: &Session, captured: &Captured) -> Result<Started> {
         let name = self.name();
         let log = session.log(name);
-        if let Self::Millpond(product) = self {
-            return product.start(&session.data(name)?, session.server_core, &log);
-        }
-        let port = free_port()?;
-        let address = format!("127.0.0.1:{port}");
-        let pinned = |program: &Path| pinned(&[session.server_core], program);
-        let command = match self {
-            Self::Millpond(_) => unreachable!("is started above"),
-            Self::Floor => {
-                let mut command = pinned(&session.program("floor")?);
-                command.arg(address).args(&captured.exact);
-                command
+        let server = match self {
+            Self::Millpond(product) => {
+                let settings = session.settings(Limits::None);
+                product.start(&session.data(name)?, session.server_core, &log, &settings)?
             }
-            Self::Peer(peer) => {
-                let mut command = pinned(&session.program(peer.program)?);
-                command.arg(address).arg(&captured.answers);
-                command.args(peer.arguments);
-                command
+            Self::Peer(peer) => return peer.start(session, &captured.answers),
+            Self::Floor | Self::FloorAgain | Self::FloorSpinning => {
+                let port = free_port()?;
+                let mut command = pinned(&[session.server_core], &session.program("floor")?);
+                command.arg(format!("127.0.0.1:{port}"));
+                if let Self::FloorSpinning = self {
+                    command.arg("--spin-ns=1000");
+                }
+                command.args(&captured.exact);
+                Server::start(command, port, &log)?
             }
             Self::Nginx => {
+                let port = free_port()?;
                 let directory = session.fresh("nginx")?;
                 let file = nginx::prepare(&directory, &captured.answers, port)?;
-                let mut command = pinned(Path::new("nginx"));
+                let mut command = pinned(&[session.server_core], Path::new("nginx"));
                 command.arg("-p").arg(&directory).arg("-c").arg(file);
-                command
+                Server::start(command, port, &log)?
             }
         };
-        Server::start(command, port, &log)
+        let beside = Vec::new();
+        Ok(Started { server, beside })
     }
 }
+
+impl Running {
+    /// The processes whose trees the side is made of.
+    pub fn pids(&self) -> Vec<u32> {
+        let beside = self.beside.iter().map(Server::pid);
+        std::iter::once(self.server.pid()).chain(beside).collect()
+    }
+}
+
+/// A side, and what became of starting it.
+pub type Start<'a> = (&'a Side, Result<Running>);
 
 /// Starts every side for `scenario` and sees to it that each gives Millpond's answer.
-pub fn start_all(session: &Session, scenario: &Scenario, sides: &[Side]) -> Result<Vec<Running>> {
+pub fn start_all<'a>(
+    session: &Session,
+    scenario: &Scenario,
+    sides: &'a [Side],
+) -> Result<Vec<Start<'a>>> {
     let captured = capture(session, scenario)?;
-    let mut running = Vec::new();
-    for side in sides {
-        let server = side.start(session, &captured)?;
+    let start = |side: &'a Side| {
+        let started = side.start(session, &captured);
+        let started = started.and_then(|started| check(side, scenario, started, &captured));
         let about = || format!("{} in {}", side.name(), scenario.name);
-        let side = check(side, scenario, server, &captured).with_context(about)?;
-        running.push(side);
-    }
-    Ok(running)
+        (side, started.with_context(about))
+    };
+    Ok(sides.iter().map(start).collect())
 }
 
-fn check(side: &Side, scenario: &Scenario, server: Server, captured: &Captured) -> Result<Running> {
+fn check(
+    side: &Side,
+    scenario: &Scenario,
+    Started { server, beside }: Started,
+    captured: &Captured,
+) -> Result<Running> {
     let limits = scenario.limits();
     let conditional = scenario.form == Form::NotModified;
-    let tag = if conditional && !matches!(side, Side::Floor) {
+    let tag = if conditional && !side.is_floor() {
         tag_of(scenario, server.port, limits[0])?
     } else {
         None
@@ -158,6 +161,7 @@ fn check(side: &Side, scenario: &Scenario, server: Server, captured: &Captured) 
     Ok(Running {
         name: side.name().to_owned(),
         server,
+        beside,
         tag,
         response_bytes: (limits.len() == 1).then_some(response.len()),
     })
@@ -167,7 +171,9 @@ fn check(side: &Side, scenario: &Scenario, server: Server, captured: &Captured) 
 fn capture(session: &Session, scenario: &Scenario) -> Result<Captured> {
     let data = session.data("capture")?;
     let log = session.log("capture");
-    let server = session.reference.start(&data, session.server_core, &log)?;
+    let settings = session.settings(Limits::None);
+    let reference = &session.reference;
+    let server = reference.start(&data, session.server_core, &log, &settings)?;
     let answers = session.fresh("answers")?;
     let exact = session.fresh("exact")?;
     let plain = Scenario {

@@ -276,6 +276,7 @@ impl Settings {
             gift_code_timeout: self.kafka_gift_code_timeout,
             todos_max: self.todos_max,
             cache_control,
+            hot_path: self.hot_path.is_on(),
             metrics_apart: self.admin_port.is_some(),
         })
     }

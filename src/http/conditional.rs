@@ -61,13 +61,17 @@ fn is_tag_list(list: &str) -> bool {
     rest.len() < list.len() && rest.chars().all(is_separator)
 }
 
-/// Whether `If-None-Match` (RFC 9110, 13.1.2) says that the client has what `tag` names. The
-/// comparison is weak.
+/// Whether `If-None-Match` (RFC 9110, 13.1.2) says that the client has what `tag` names.
 pub fn client_has(headers: &HeaderMap, tag: &HeaderValue) -> bool {
     let values = headers.get_all(IF_NONE_MATCH).iter();
     values
         .filter_map(|value| value.to_str().ok())
-        .any(|list| list.trim() == "*" || tags(list).any(|(_, theirs)| theirs == tag))
+        .any(|list| names(list, tag.as_bytes()))
+}
+
+/// Whether one value of `If-None-Match` names `tag`. The comparison is weak.
+pub fn names(list: &str, tag: &[u8]) -> bool {
+    list.trim() == "*" || tags(list).any(|(_, theirs)| theirs.as_bytes() == tag)
 }
 
 /// `If-Match` (RFC 9110, 13.1.1), reduced to the tags that a todo can have. Weak ones never match.
@@ -110,11 +114,20 @@ pub struct Accepts {
 }
 
 impl Accepts {
-    pub fn of(headers: &HeaderMap) -> Self {
+    /// `None` where a request says nothing about it: then only identity will do.
+    pub fn of_headers(headers: &HeaderMap) -> Option<Self> {
+        let values = headers.get_all(ACCEPT_ENCODING).iter();
+        let values = values.map(|value| value.to_str().unwrap_or(""));
+        let is_named = headers.contains_key(ACCEPT_ENCODING);
+        is_named.then(|| Self::of(values))
+    }
+
+    /// From the values of `Accept-Encoding`.
+    pub fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut named = [None; 4];
         let mut any = None;
-        for value in headers.get_all(ACCEPT_ENCODING) {
-            for entry in value.to_str().unwrap_or("").split(',') {
+        for value in values {
+            for entry in value.split(',') {
                 let (name, weight) = weighted(entry);
                 let index = match name {
                     name if name.eq_ignore_ascii_case("identity") => 0,
@@ -180,7 +193,8 @@ fn thousandths(text: &str) -> Option<u16> {
     if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let fraction = format!("{decimals:0<3}").parse::<u16>().ok()?;
+    let digits = decimals.bytes().chain(*b"000").take(3);
+    let fraction = digits.fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
     match whole {
         "0" => Some(fraction),
         "1" if fraction == 0 => Some(1_000),
@@ -198,9 +212,7 @@ mod tests {
     }
 
     fn order(value: &str) -> Vec<Coding> {
-        let mut order: Vec<_> = Accepts::of(&headers(ACCEPT_ENCODING, value))
-            .in_order()
-            .collect();
+        let mut order: Vec<_> = Accepts::of([value]).in_order().collect();
         order.dedup();
         order
     }

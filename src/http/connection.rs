@@ -1,22 +1,19 @@
 //! One connection from accept to close.
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, StatusCode, body::Incoming};
+use bytes::Bytes;
+use hyper::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::core::Core;
+use super::gate::{self, Passed};
+use super::hot;
 use super::response::Problem;
-use super::service;
-use super::socket::{End, Io, Socket};
+use super::socket::{End, Socket};
 
 /// Input that is read and thrown away after a refusal, at most: closing a socket with unread
 /// input resets it, and the client might never see the answer.
@@ -31,22 +28,26 @@ const LINGER_TIME_MAX: Duration = Duration::from_secs(1);
 pub async fn serve(core: Rc<Core>, stream: TcpStream) {
     let socket = Rc::new(Socket::new(stream, core.connections.clock()));
     let entered = core.connections.enter(&socket);
-    let ended = drive(&core, &socket).await;
+    let passed = if core.is_hot() {
+        hot::serve(&core, &socket).await
+    } else {
+        Box::pin(gate::give(&core, &socket, Bytes::new())).await
+    };
     drop(entered);
-    let refused = socket.refused();
+    let refused = match passed {
+        Passed::Answered | Passed::Over(None) => None,
+        Passed::Over(Some(status)) => Some(status),
+        Passed::Ended(End::HeadTooSlow) => Some(StatusCode::REQUEST_TIMEOUT),
+        Passed::Ended(End::IdleTooLong | End::ReaderStalled | End::Evicted) => return,
+    };
     // hyper and the table have let go: what is left is the socket itself.
     let Some(mut stream) = Rc::into_inner(socket).map(Socket::into_stream) else {
         return;
     };
-    let status = match (ended, refused) {
-        (Some(End::HeadTooSlow), _) => Some(StatusCode::REQUEST_TIMEOUT),
-        (Some(End::IdleTooLong | End::ReaderStalled | End::Evicted), _) => return,
-        (None, refused) => refused,
-    };
-    if let Some(status) = status {
+    if let Some(status) = refused {
         core.metrics.refused(status);
     }
-    part(&core, &mut stream, status).await;
+    part(&core, &mut stream, refused).await;
 }
 
 /// Closes a connection with a last word, if there is one to say, and before the grace is over.
@@ -61,47 +62,6 @@ async fn part(core: &Core, stream: &mut TcpStream, refused: Option<StatusCode>) 
         () = close => {}
         () = core.shared.stage.over() => {}
     }
-}
-
-/// Runs the connection until it is done (`None`) or is ended from outside. It starts parked.
-async fn drive(core: &Rc<Core>, socket: &Rc<Socket>) -> Option<End> {
-    loop {
-        if let Err(why) = socket.readable().await {
-            return Some(why);
-        }
-        if let Some(end) = converse(core, socket).await {
-            return end;
-        }
-    }
-}
-
-/// Runs hyper on the socket until the connection ends, or (`None`) is to be parked.
-async fn converse(core: &Rc<Core>, socket: &Rc<Socket>) -> Option<Option<End>> {
-    let service = service_fn(|request: Request<Incoming>| {
-        socket.request_begins();
-        service::serve(Rc::clone(core), Rc::clone(socket), request)
-    });
-    let mut builder = http1::Builder::new();
-    // Deadlines are the sweep's; hyper's would be a timer per connection.
-    builder
-        .header_read_timeout(None)
-        .max_header_size(core.shared.options.head_bytes_max);
-    let mut connection = builder.serve_connection(Io(Rc::clone(socket)), service);
-    let over = poll_fn(|cx| {
-        if let Poll::Ready(why) = socket.poll_end(cx) {
-            return Poll::Ready(Some(Some(why)));
-        }
-        if socket.is_parking() {
-            return Poll::Ready(None);
-        }
-        // An error is the client's: what there is to say about it is in `socket.refused()`.
-        Pin::new(&mut connection).poll(cx).map(|_| Some(None))
-    })
-    .await;
-    if over.is_none() {
-        socket.parked(connection.into_parts().read_buf);
-    }
-    over
 }
 
 /// Tells a client that its request is not understood, and closes.

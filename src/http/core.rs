@@ -10,9 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
-use super::answer::Answers;
+use super::hot::{Answers, Desk};
 use super::sweep::Connections;
 use super::{Shared, connection, listener};
+use crate::clock;
 use crate::metrics::CoreMetrics;
 use crate::snapshot::{Pin, Reader};
 
@@ -20,6 +21,9 @@ use crate::snapshot::{Pin, Reader};
 const ADMIN_CONNECTIONS_MAX: u64 = 64;
 /// Connections taken off the backlog in a drain between two looks at those that are served.
 const BACKLOG_TURN: usize = 64;
+
+/// Bytes that one read takes from a socket, at most: more would only fill a core's cache.
+const READ_BYTES_MAX: usize = 64 << 10;
 
 /// What a listener shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +40,9 @@ pub struct Core {
     pub surface: Surface,
     pub metrics: Arc<CoreMetrics>,
     pub(super) connections: Rc<Connections>,
-    pub(super) answers: Answers,
+    /// Where reads land first, whoever they are for.
+    pub(super) input: RefCell<Box<[u8]>>,
+    pub(super) desk: RefCell<Desk>,
     reader: RefCell<Reader>,
     /// Told whenever a connection has closed.
     closed: Notify,
@@ -47,15 +53,22 @@ impl Core {
     pub fn new(shared: Arc<Shared>, surface: Surface, metrics: Arc<CoreMetrics>) -> Self {
         let connections = Rc::new(Connections::new(&shared.options));
         let reader = RefCell::new(shared.published.reader());
+        let answers = Answers::new(shared.options.cache_control.clone(), clock::now());
         Self {
             shared,
             surface,
             metrics,
             connections,
-            answers: Answers::default(),
+            input: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
+            desk: Desk::new(answers),
             reader,
             closed: Notify::new(),
         }
+    }
+
+    /// Whether list reads are answered without hyper.
+    pub(super) fn is_hot(&self) -> bool {
+        self.shared.options.hot_path && self.surface == Surface::Public
     }
 
     /// The newest snapshot.
@@ -65,8 +78,8 @@ impl Core {
 
     /// What is looked after once a tick.
     fn tick(&self) {
-        // An idle core lets go of an old snapshot, too.
-        self.answers.forget_old(&self.snapshot());
+        let snapshot = self.snapshot();
+        self.desk.borrow_mut().answers.tick(clock::now(), &snapshot);
         // Room that another core could not make.
         if self.shared.crowded.load(Ordering::Relaxed) && self.connections.evict_idlest() {
             self.shared.crowded.store(false, Ordering::Relaxed);

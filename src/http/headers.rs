@@ -25,8 +25,13 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The client's request id, if it may be echoed.
 pub fn request_id(headers: &HeaderMap) -> Option<&str> {
     let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
+    is_request_id(id).then_some(id)
+}
+
+/// Whether a client's request id may be echoed.
+pub fn is_request_id(id: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (!id.is_empty() && id.len() <= REQUEST_ID_CHARS_MAX && id.bytes().all(plain)).then_some(id)
+    (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(plain)
 }
 
 /// The value of a header that may come once; `Err` where it is repeated.
@@ -50,7 +55,7 @@ pub fn check_host(call: &Call) -> Result<(), Problem> {
 }
 
 /// `uri-host [ ":" port ]` of RFC 3986, 3.2.2.
-fn is_host(host: &[u8]) -> bool {
+pub fn is_host(host: &[u8]) -> bool {
     let literal_end = host.first().filter(|&&byte| byte == b'[').and_then(|_| {
         host.iter()
             .position(|&byte| byte == b']')

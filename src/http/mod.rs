@@ -1,9 +1,10 @@
 //! The HTTP side: sockets, connections, requests and their answers.
 //!
-//! Reading order: `listener` accepts, `connection` runs hyper over `socket` under the deadlines of
-//! `sweep`, `service` takes each request through `router` to a handler (`todos` with `answer`,
-//! `writes` with `writer`, `gifts`, `operations`, `ops`) and completes its `response`. `core` is what one serving core
-//! has; nothing of it is shared with another core but what [`Shared`] holds.
+//! Reading order: `listener` accepts, `connection` opens and closes a `socket`, under the deadlines
+//! of `sweep`. In between, `hot` answers list reads and hands all else through `gate` to hyper.
+//! Behind hyper, `service` takes each request through `router` to a handler (`todos` with `answer`,
+//! `writes` with `writer`, `gifts`, `operations`, `ops`) and completes its `response`. `core` is
+//! what one serving core has; nothing of it is shared with another core but what [`Shared`] holds.
 
 mod answer;
 pub mod auth;
@@ -11,8 +12,10 @@ mod body;
 mod conditional;
 mod connection;
 mod core;
+mod gate;
 mod gifts;
 mod headers;
+mod hot;
 mod listener;
 mod openapi;
 mod operations;
@@ -65,6 +68,8 @@ pub struct Options {
     pub todos_max: usize,
     /// `Cache-Control` of todo reads.
     pub cache_control: HeaderValue,
+    /// Whether list reads are answered without hyper; the answers are the same.
+    pub hot_path: bool,
     /// Whether `/metrics` has a listener of its own and is not served on the public one.
     pub metrics_apart: bool,
 }

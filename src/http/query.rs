@@ -24,7 +24,7 @@ impl<'a> ListQuery<'a> {
             let repeated = || Problem::bad_request(format!("{name}: must not be repeated"));
             match name {
                 "limit" if list.limit.is_some() => return Err(repeated()),
-                "limit" => list.limit = Some(limit(value)?),
+                "limit" => list.limit = Some(limit(value).ok_or_else(bad_limit)?),
                 "after" if list.after.is_some() => return Err(repeated()),
                 "after" => list.after = Some(value),
                 _ => {}
@@ -34,17 +34,17 @@ impl<'a> ListQuery<'a> {
     }
 }
 
-fn limit(text: &str) -> Result<usize, Problem> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text
-        .parse()
-        .ok()
-        .filter(|number| digits && (1..=LIMIT_MAX).contains(number));
-    number.ok_or_else(|| {
-        Problem::bad_request(format!(
-            "limit: must be a whole number from 1 to {LIMIT_MAX}"
-        ))
-    })
+/// The value of `limit`.
+pub fn limit(text: &str) -> Option<usize> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok();
+    number.filter(|number| digits && (1..=LIMIT_MAX).contains(number))
+}
+
+fn bad_limit() -> Problem {
+    Problem::bad_request(format!(
+        "limit: must be a whole number from 1 to {LIMIT_MAX}"
+    ))
 }
 
 /// A place in the list, as clients carry it.

@@ -115,6 +115,19 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     with(status, JSON, body)
 }
 
+/// The status line and the headers as hyper writes them, up to where it adds its own.
+pub fn head_to_wire(response: &Response<Body>) -> Vec<u8> {
+    let status = response.status();
+    let reason = status.canonical_reason().unwrap_or("");
+    let mut wire = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
+    for (name, value) in response.headers() {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            wire.extend_from_slice(part);
+        }
+    }
+    wire
+}
+
 /// Text that is a header's value, made here and therefore printable ASCII.
 pub fn header(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("header values made here are printable ASCII")
@@ -235,12 +248,8 @@ impl Problem {
     pub fn to_wire(&self) -> Vec<u8> {
         let request_id = uuid::Uuid::new_v4().to_string();
         let response = self.clone().closing().into_response(&request_id);
-        let (parts, mut body) = response.into_parts();
-        let reason = parts.status.canonical_reason().unwrap_or("");
-        let mut wire = format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_u16()).into_bytes();
-        for (name, value) in &parts.headers {
-            wire.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
-        }
+        let mut wire = head_to_wire(&response);
+        let mut body = response.into_body();
         let length = body.remaining_bytes();
         wire.extend(
             format!("x-request-id: {request_id}\r\ncontent-length: {length}\r\n\r\n").bytes(),

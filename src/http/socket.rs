@@ -1,25 +1,15 @@
 //! One connection's socket, what it is doing, and since when.
 //!
-//! hyper reads and writes through [`Io`], which notes progress in the [`Socket`] it shares with
-//! the connection's driver, its service and the core's sweep. That is all the deadlines need: no
-//! timer per connection, a few cells to look at once a tick.
-//!
-//! While a connection is idle it is parked: hyper and its 16 KiB of buffers are gone, and come back
-//! with the next byte.
-//!
-//! hyper answers heads that it cannot parse by itself, with an empty body. [`Io`] keeps such an
-//! answer back and notes its status, so that the driver can send a problem document instead.
+//! The hot loop and hyper, through its gate, read and write here, and so note their progress in
+//! what the core's sweep looks at. That is all the deadlines need: no timer per connection, a few
+//! cells to look at once a tick.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
-use hyper::StatusCode;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -29,25 +19,15 @@ pub type Tick = u32;
 /// What a connection is doing, as far as deadlines and refusals need to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Between requests: nothing of the next head has come, or, for as long as it takes to park, it
-    /// came together with the request before.
+    /// Between requests: nothing of the next head has come or, with hyper, it came together with
+    /// the request before.
     Idle,
     /// A head has begun.
     Head,
-    /// A request is being served: its body, its handler or its response.
+    /// hyper has a request: its body, its handler or its response.
     Serving,
-    /// The response is complete, and may still stand in hyper's buffer.
+    /// The response is complete, and may still stand in a buffer.
     Flushing,
-}
-
-/// Whether hyper has the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
-    /// Nobody does: there is the socket alone until something comes.
-    Parked,
-    Hyper,
-    /// hyper does, and shall let go, since the connection has been idle for a while.
-    Parking,
 }
 
 /// Why the sweep or a drain ends a connection.
@@ -60,7 +40,7 @@ pub enum End {
     Evicted,
 }
 
-/// The socket and the state that hyper's I/O, the service, the driver and the sweep share.
+/// The socket and the state that the hot loop, the gate, the service and the sweep share.
 pub struct Socket {
     stream: RefCell<TcpStream>,
     now: Rc<Cell<Tick>>,
@@ -68,11 +48,9 @@ pub struct Socket {
     since: Cell<Tick>,
     /// Since when the client has left written bytes unread.
     stalled: Cell<Option<Tick>>,
-    /// The status of hyper's own answer to a head it could not parse.
-    refused: Cell<Option<StatusCode>>,
-    hold: Cell<Hold>,
-    /// What hyper had read and not used when it let go.
-    left: RefCell<Bytes>,
+    /// Read off the socket and not taken yet: the beginning of a head, or what came behind a
+    /// request that is being answered. At most a head's limit and one read.
+    pub unread: RefCell<Vec<u8>>,
     end: Cell<Option<End>>,
     driver: RefCell<Option<Waker>>,
 }
@@ -86,9 +64,7 @@ impl Socket {
             phase: Cell::new(Phase::Idle),
             since,
             stalled: Cell::new(None),
-            refused: Cell::new(None),
-            hold: Cell::new(Hold::Parked),
-            left: RefCell::default(),
+            unread: RefCell::default(),
             end: Cell::new(None),
             driver: RefCell::new(None),
         }
@@ -114,13 +90,19 @@ impl Socket {
             .map(|since| self.now.get().saturating_sub(since))
     }
 
-    pub fn refused(&self) -> Option<StatusCode> {
-        self.refused.get()
+    /// Enters a phase, be it the same one anew.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(self.now.get());
     }
 
-    /// The service has taken a request.
-    pub fn request_begins(&self) {
-        self.enter(Phase::Serving);
+    /// Notes what was read while no request is being served. Line ends before a head do not count
+    /// (RFC 9112, 2.2).
+    pub fn note_head(&self, bytes: &[u8]) {
+        let is_head = || bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+        if self.phase.get() == Phase::Idle && is_head() {
+            self.enter(Phase::Head);
+        }
     }
 
     /// The response's body is complete or was dropped.
@@ -136,61 +118,9 @@ impl Socket {
     /// Ends the connection: its driver returns at once.
     pub fn end(&self, why: End) {
         self.end.set(Some(why));
-        self.wake();
-    }
-
-    /// Has hyper let go of an idle connection.
-    pub fn park(&self) {
-        if self.hold.get() == Hold::Hyper {
-            self.hold.set(Hold::Parking);
-            self.wake();
-        }
-    }
-
-    fn wake(&self) {
         if let Some(driver) = self.driver.take() {
             driver.wake();
         }
-    }
-
-    /// Whether hyper shall let go now: it is asked to, and nothing has come since.
-    pub fn is_parking(&self) -> bool {
-        self.hold.get() == Hold::Parking && self.phase.get() == Phase::Idle
-    }
-
-    /// hyper has let go, and had read this of a next head.
-    pub fn parked(&self, left: Bytes) {
-        self.hold.set(Hold::Parked);
-        self.note_read(&left);
-        let left = if self.phase.get() == Phase::Head {
-            left
-        } else {
-            Bytes::new()
-        };
-        *self.left.borrow_mut() = left;
-    }
-
-    /// Waits until there is something to read, or the end.
-    ///
-    /// # Cancel safety
-    /// Nothing is read.
-    pub async fn readable(&self) -> Result<(), End> {
-        poll_fn(|cx| {
-            if let Poll::Ready(why) = self.poll_end(cx) {
-                return Poll::Ready(Err(why));
-            }
-            let is_left = !self.left.borrow().is_empty();
-            if !is_left {
-                // A look at the socket itself: the runtime takes a new one for readable. An error
-                // is for whoever reads it.
-                let mut byte = [0];
-                let mut peeked = ReadBuf::new(&mut byte);
-                drop(ready!(self.stream.borrow().poll_peek(cx, &mut peeked)));
-            }
-            self.hold.set(Hold::Hyper);
-            Poll::Ready(Ok(()))
-        })
-        .await
     }
 
     /// Whether the connection has been ended from outside; wakes `driver` when it is.
@@ -208,21 +138,29 @@ impl Socket {
         Poll::Pending
     }
 
-    fn enter(&self, phase: Phase) {
-        if self.hold.get() == Hold::Parking {
-            // Something came before hyper let go.
-            self.hold.set(Hold::Hyper);
-        }
-        self.phase.set(phase);
-        self.since.set(self.now.get());
+    /// Reads into `buffer`; 0 is the end of the stream.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        // The runtime takes a read that does not fill its buffer for the last one until the socket
+        // is readable again: there is no second call to find that out.
+        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Line ends before a head do not count (RFC 9112, 2.2).
-    fn note_read(&self, bytes: &[u8]) {
-        let is_head = bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
-        if is_head && self.phase.get() == Phase::Idle {
-            self.enter(Phase::Head);
-        }
+    pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes);
+        self.note_write(&written);
+        written
+    }
+
+    pub fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write_vectored(cx, slices);
+        self.note_write(&written);
+        written
     }
 
     fn note_write(&self, written: &Poll<io::Result<usize>>) {
@@ -234,106 +172,5 @@ impl Socket {
             }
             Poll::Ready(_) => self.stalled.set(None),
         }
-    }
-
-    /// Whether these bytes are hyper's own answer: no request is being served and nothing of an
-    /// earlier response is left. If so they are kept back and only their status is noted.
-    fn keeps_back(&self, bytes: &[u8]) -> bool {
-        if self.refused.get().is_some() {
-            return true;
-        }
-        if !matches!(self.phase.get(), Phase::Idle | Phase::Head) {
-            return false;
-        }
-        // `HTTP/1.1 431 …`: the status is at bytes 9 to 11.
-        let status = bytes
-            .get(9..12)
-            .and_then(|digits| StatusCode::from_bytes(digits).ok());
-        self.refused
-            .set(Some(status.unwrap_or(StatusCode::BAD_REQUEST)));
-        true
-    }
-}
-
-/// Bytes that one read takes from the socket at most. hyper's buffer starts at 8 KiB and grows
-/// with the client's speed; more than this would only fill a core's cache.
-const READ_BYTES_MAX: usize = 64 << 10;
-
-thread_local! {
-    // Reads land here first: hyper's buffer is uninitialised memory, and filling it in place would
-    // take unsafe code. Copying a head costs some 10 ns.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice());
-}
-
-/// What hyper reads from and writes to.
-pub struct Io(pub Rc<Socket>);
-
-impl Read for Io {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut into: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let socket = &self.0;
-        let mut left = socket.left.borrow_mut();
-        if !left.is_empty() {
-            let some = left.len().min(into.remaining());
-            into.put_slice(&left.split_to(some));
-            return Poll::Ready(Ok(()));
-        }
-        SCRATCH.with_borrow_mut(|scratch| {
-            let room = into.remaining().min(scratch.len());
-            let mut buffer = ReadBuf::new(&mut scratch[..room]);
-            let mut stream = socket.stream.borrow_mut();
-            ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
-            socket.note_read(buffer.filled());
-            into.put_slice(buffer.filled());
-            Poll::Ready(Ok(()))
-        })
-    }
-}
-
-impl Write for Io {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.0.keeps_back(bytes) {
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        let written = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, bytes);
-        self.0.note_write(&written);
-        written
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.0.keeps_back(slices.first().map_or(&[], |first| first)) {
-            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
-        }
-        let written = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write_vectored(cx, slices);
-        self.0.note_write(&written);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    /// hyper flushes when its buffer is empty: a complete response has then left it.
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.0.phase.get() == Phase::Flushing {
-            self.0.enter(Phase::Idle);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// The driver closes the socket, in its own way.
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }

@@ -16,10 +16,6 @@ use super::socket::{End, Phase, Socket, Tick};
 /// How often connections are looked at: a tenth of the shortest sensible deadline (1 s).
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// Ticks after which an idle connection is parked. A client that keeps its connection busy comes
-/// back sooner; making hyper's buffers anew costs about a microsecond.
-const PARK_AFTER: Tick = 10;
-
 /// The open connections of one core.
 pub struct Connections {
     open: RefCell<Slab<Rc<Socket>>>,
@@ -97,12 +93,8 @@ impl Connections {
             each_tick();
             self.now.set(self.now.get().saturating_add(1));
             for (_, socket) in self.open.borrow().iter() {
-                match self.limits.exceeded_by(socket) {
-                    Some(why) => socket.end(why),
-                    None if socket.phase() == Phase::Idle && socket.lasted() >= PARK_AFTER => {
-                        socket.park();
-                    }
-                    None => {}
+                if let Some(why) = self.limits.exceeded_by(socket) {
+                    socket.end(why);
                 }
             }
         }

@@ -6,8 +6,7 @@ use hyper::header::{CACHE_CONTROL, ETAG};
 use hyper::{Response, StatusCode};
 
 use super::answer::Answer;
-use super::conditional::{client_has, item_tag};
-use super::core::Core;
+use super::conditional::{Accepts, client_has, item_tag};
 use super::headers;
 use super::openapi;
 use super::query::{Cursor, ListQuery, todo_id};
@@ -41,17 +40,15 @@ const TOKEN_WAIT: Duration = Duration::from_secs(2);
 pub async fn list(call: &Call) -> Result<Response<Body>, Problem> {
     let query = ListQuery::of(call.parts.uri.query().unwrap_or(""))?;
     let snapshot = snapshot_with_token(call).await?;
-    let Core {
-        answers, shared, ..
-    } = &*call.core;
-    let answer = match query.after {
-        None => answers.plain(&snapshot, query.limit, call.headers()),
-        Some(cursor) => {
-            let slice = after(&snapshot, cursor, query.limit.unwrap_or(usize::MAX))?;
-            Answer::negotiated(&snapshot, slice, query.limit, call.headers())
-        }
+    let limit = query.limit.unwrap_or(usize::MAX);
+    let slice = match query.after {
+        None => snapshot.first(limit),
+        Some(cursor) => after(&snapshot, cursor, limit)?,
     };
-    Ok(answer.response(call.headers(), &shared.options.cache_control))
+    let accepts = Accepts::of_headers(call.headers());
+    let answer = Answer::negotiated(&snapshot, slice, query.limit, accepts);
+    let client_has = client_has(call.headers(), answer.tag());
+    Ok(answer.response(client_has, &call.core.shared.options.cache_control))
 }
 
 /// Read one todo

@@ -20,6 +20,10 @@ const DURATION: (&str, &str) = (
     "http_request_duration_seconds",
     "Time from a request's head to its answer's head",
 );
+const HOT: (&str, &str) = (
+    "http_hot_requests_total",
+    "List reads among them that were answered without hyper",
+);
 const CONNECTIONS: (&str, &str) = ("http_connections_open", "Open HTTP connections");
 
 impl Cores {
@@ -31,6 +35,7 @@ impl Cores {
         let descriptions = vec![
             describe(REQUESTS, &["handler", "method", "status"]),
             describe(DURATION, &["handler"]),
+            describe(HOT, &[]),
             describe(CONNECTIONS, &[]),
         ];
         Self {
@@ -60,11 +65,7 @@ impl Cores {
                             ("method", *method),
                             ("status", &status),
                         ];
-                        let mut counter = Counter::default();
-                        counter.set_value(as_f64(count));
-                        let mut metric = metric(&labels);
-                        metric.set_counter(counter);
-                        metrics.push(metric);
+                        metrics.push(counter(&labels, count));
                     }
                 }
             }
@@ -113,6 +114,11 @@ impl Collector for Cores {
         vec![
             family(REQUESTS, MetricType::COUNTER, self.requests()),
             family(DURATION, MetricType::HISTOGRAM, self.durations()),
+            family(
+                HOT,
+                MetricType::COUNTER,
+                vec![counter(&[], self.sum(|core| core.hot.get()))],
+            ),
             family(CONNECTIONS, MetricType::GAUGE, vec![self.connections()]),
         ]
     }
@@ -125,6 +131,14 @@ fn family((name, help): (&str, &str), kind: MetricType, metrics: Vec<Metric>) ->
     family.set_field_type(kind);
     family.set_metric(metrics);
     family
+}
+
+fn counter(labels: &[(&str, &str)], count: u64) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(as_f64(count));
+    let mut metric = metric(labels);
+    metric.set_counter(counter);
+    metric
 }
 
 fn metric(labels: &[(&str, &str)]) -> Metric {

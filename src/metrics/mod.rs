@@ -83,6 +83,7 @@ pub struct CoreMetrics {
     requests: CachePadded<[[[Cell; STATUSES.len()]; METHODS.len()]; HANDLERS.len()]>,
     durations: [[Cell; SECONDS.len() + 1]; HANDLERS.len()],
     nanos: [Cell; HANDLERS.len()],
+    hot: Cell,
     opened: Cell,
     closed: Cell,
 }
@@ -90,15 +91,34 @@ pub struct CoreMetrics {
 impl CoreMetrics {
     /// Counts an answer and the time from its head's arrival to its own head.
     pub fn request(&self, handler: Handler, method: &Method, status: StatusCode, took: Duration) {
+        self.requests(handler, method, status, 1, took);
+    }
+
+    /// Counts so many answers of a kind, each of which took so long.
+    pub fn requests(
+        &self,
+        handler: Handler,
+        method: &Method,
+        status: StatusCode,
+        count: u32,
+        took: Duration,
+    ) {
         let handler = handler as usize;
-        self.requests[handler][method_index(method.as_str())][status_index(status)].add(1);
+        let count = u64::from(count);
+        self.requests[handler][method_index(method.as_str())][status_index(status)].add(count);
         let seconds = took.as_secs_f64();
         let bucket = SECONDS
             .iter()
             .position(|&bound| seconds <= bound)
             .unwrap_or(SECONDS.len());
-        self.durations[handler][bucket].add(1);
-        self.nanos[handler].add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        self.durations[handler][bucket].add(count);
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos[handler].add(nanos.saturating_mul(count));
+    }
+
+    /// Counts list reads that were answered without hyper; they are counted as requests as well.
+    pub fn hot(&self, count: u32) {
+        self.hot.add(u64::from(count));
     }
 
     /// Counts a request that could not be read.

@@ -55,6 +55,12 @@ impl Body {
         self.remaining
     }
 
+    /// What is left as it lies: no part is copied, and so they may be many and small.
+    #[must_use]
+    pub fn into_parts(self) -> Parts {
+        self.parts
+    }
+
     /// Appends all that is left to `out`, for callers that have a buffer of their own.
     pub fn copy_to(self, out: &mut Vec<u8>) {
         self.parts
@@ -156,8 +162,8 @@ impl Small {
     }
 }
 
-/// The body as it lies: no part is copied.
-struct Parts {
+/// The body as it lies: no part is copied, nothing is allocated.
+pub struct Parts {
     pin: Pin,
     gzip: bool,
     /// The first page is still to come: its comma is left out, `[` was sent.

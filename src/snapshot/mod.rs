@@ -35,7 +35,7 @@ use std::sync::{Arc, OnceLock};
 
 use uuid::Uuid;
 
-pub use body::{Body, Chunk, body};
+pub use body::{Body, Chunk, Parts, body};
 pub use build::Builder;
 pub use encode::Encoder;
 pub use publish::{Pin, Published, Reader};

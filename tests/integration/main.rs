@@ -16,6 +16,7 @@ mod bad_input;
 mod cli;
 mod contract;
 mod crash;
+mod differential;
 mod drain;
 mod failing_disk;
 mod first_minute;

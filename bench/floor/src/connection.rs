@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use rustix::io::{Errno, read, writev};
 
@@ -9,6 +10,15 @@ use crate::heads::Heads;
 
 /// Answers that one write takes at most.
 const SLICES_MAX: usize = 64;
+
+/// What is answered.
+#[derive(Default)]
+pub struct Answers {
+    /// Given in turn.
+    pub responses: Vec<Vec<u8>>,
+    /// Time that each takes beside its bytes.
+    pub spin: Duration,
+}
 
 pub enum Life {
     GoesOn,
@@ -26,6 +36,20 @@ pub struct Connection {
     written: usize,
 }
 
+impl Answers {
+    fn spin(&self, times: usize) {
+        if self.spin.is_zero() {
+            return;
+        }
+        for _ in 0..times {
+            let start = Instant::now();
+            while start.elapsed() < self.spin {
+                std::hint::spin_loop();
+            }
+        }
+    }
+}
+
 impl Connection {
     pub fn new(stream: TcpStream) -> Self {
         Self {
@@ -38,7 +62,7 @@ impl Connection {
     }
 
     /// Reads and writes what can be. Edge-triggered: each goes on until the kernel has no more.
-    pub fn progress(&mut self, scratch: &mut [u8], responses: &[Vec<u8>]) -> Life {
+    pub fn progress(&mut self, scratch: &mut [u8], answers: &Answers) -> Life {
         loop {
             let read = match read(&self.stream, &mut *scratch) {
                 Ok(0) => return Life::Over,
@@ -47,8 +71,10 @@ impl Connection {
                 Err(Errno::INTR) => continue,
                 Err(_) => return Life::Over,
             };
-            self.owed += self.heads.count(&scratch[..read]);
-            if self.write(responses).is_err() {
+            let asked = self.heads.count(&scratch[..read]);
+            answers.spin(asked);
+            self.owed += asked;
+            if self.write(&answers.responses).is_err() {
                 return Life::Over;
             }
             // A short read has emptied the socket (epoll(7), on edge-triggered streams).
@@ -114,13 +140,16 @@ mod tests {
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
         let mut connection = Connection::new(stream);
-        let responses = vec![vec![b'a'; 3_000_000], vec![b'b'; 2_000_000]];
+        let answers = Answers {
+            responses: vec![vec![b'a'; 3_000_000], vec![b'b'; 2_000_000]],
+            spin: Duration::ZERO,
+        };
         client
             .write_all(&b"GET / HTTP/1.1\r\n\r\n".repeat(3))
             .unwrap();
         let expected: Vec<u8> = [0, 1, 0]
             .iter()
-            .flat_map(|nth| &responses[*nth])
+            .flat_map(|nth| &answers.responses[*nth])
             .copied()
             .collect();
         let reader = std::thread::spawn(move || {
@@ -130,7 +159,7 @@ mod tests {
         });
         let mut scratch = vec![0; 16];
         while !reader.is_finished() {
-            let life = connection.progress(&mut scratch, &responses);
+            let life = connection.progress(&mut scratch, &answers);
             assert!(matches!(life, Life::GoesOn) || reader.is_finished());
             std::thread::yield_now();
         }

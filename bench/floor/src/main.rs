@@ -6,19 +6,21 @@
 //! from its own memory per wake-up can be faster here. `sendfile` can, with large bodies: it copies
 //! nothing out of the page cache, and so none of this bounds it.
 //!
-//! Usage: `floor <address> <response file>...`; several responses are given in turn.
+//! Usage: `floor <address> [--spin-ns=N] <response file>...`; several responses are given in turn.
+//! A spin makes each answer cost so much more: it is how the bench is tested.
 
 mod connection;
 mod heads;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Result;
 
-use connection::{Connection, Life};
+use connection::{Answers, Connection, Life};
 
 /// The listener's place among the event data; connections have their index.
 const LISTENER: u64 = u64::MAX;
@@ -31,20 +33,30 @@ fn main() -> std::io::Result<()> {
         .next()
         .and_then(|address| address.parse().ok())
         .expect("the first argument is an address");
-    let responses = arguments
-        .map(std::fs::read)
-        .collect::<std::io::Result<Vec<_>>>()?;
-    assert!(!responses.is_empty(), "the others are response files");
+    let mut answers = Answers::default();
+    for argument in arguments {
+        match argument.strip_prefix("--spin-ns=") {
+            Some(nanos) => {
+                let nanos = nanos.parse().expect("a spin is a number");
+                answers.spin = Duration::from_nanos(nanos);
+            }
+            None => answers.responses.push(std::fs::read(argument)?),
+        }
+    }
+    assert!(
+        !answers.responses.is_empty(),
+        "the others are response files"
+    );
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     // Beyond the 128 that the library asks for: a thousand clients come at once.
     rustix::net::listen(&listener, 4_096)?;
     println!("listening on http://{}", listener.local_addr()?);
-    serve(&listener, &responses)?;
+    serve(&listener, &answers)?;
     Ok(())
 }
 
-fn serve(listener: &TcpListener, responses: &[Vec<u8>]) -> Result<()> {
+fn serve(listener: &TcpListener, answers: &Answers) -> Result<()> {
     let poll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(
         &poll,
@@ -68,7 +80,7 @@ fn serve(listener: &TcpListener, responses: &[Vec<u8>]) -> Result<()> {
             let Some(connection) = &mut connections[index] else {
                 continue;
             };
-            if let Life::Over = connection.progress(&mut scratch, responses) {
+            if let Life::Over = connection.progress(&mut scratch, answers) {
                 connections[index] = None;
                 free.push(index);
             }

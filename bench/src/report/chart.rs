@@ -11,13 +11,15 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::markdown::figure;
 use super::{Summary, Sums};
+use crate::stats::Median;
 
 const WIDTH: u32 = 860;
 const BAR_HEIGHT: u32 = 34;
 /// Title, legend and axis.
 const AROUND: u32 = 110;
-/// Room for names at the left.
+/// Room for names at the left: of sides, and of scenarios with their sides.
 const NAMES: u32 = 120;
+const LONG_NAMES: u32 = 270;
 
 const USER: RGBColor = RGBColor(31, 119, 180);
 const SYSTEM: RGBColor = RGBColor(174, 199, 232);
@@ -33,7 +35,7 @@ pub struct Chart {
 }
 
 /// One bar: a name, stacked parts, and what is written at its end.
-struct Bar {
+pub struct Bar {
     name: String,
     parts: [f64; 2],
     low: f64,
@@ -42,6 +44,31 @@ struct Bar {
 }
 
 type Plot<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// What the parts of a bar are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    UserAndSystem,
+    One,
+}
+
+impl Bar {
+    /// A bar of one part, with the interval of its median.
+    pub fn plain(name: String, median: Median, note: String) -> Self {
+        Self {
+            name,
+            parts: [median.value, 0.0],
+            low: median.low,
+            high: median.high,
+            note,
+        }
+    }
+}
+
+/// Draws bars of one part each.
+pub fn draw_plain(path: &Path, title: &str, bars: &[Bar]) -> Result<()> {
+    draw(path, title, bars, Parts::One)
+}
 
 /// Draws a chart per scenario.
 pub fn draw_all(directory: &Path, summaries: &[Summary]) -> Result<Vec<Chart>> {
@@ -54,7 +81,7 @@ pub fn draw_all(directory: &Path, summaries: &[Summary]) -> Result<Vec<Chart>> {
             .map(|side| bar(side, &side.side))
             .collect();
         let title = format!("{}: CPU µs per request", summary.about);
-        draw(&directory.join(&file), &title, &bars)?;
+        draw(&directory.join(&file), &title, &bars, Parts::UserAndSystem)?;
         charts.push(Chart {
             scenario: summary.scenario.clone(),
             file,
@@ -84,29 +111,40 @@ fn bar(side: &Sums, name: &str) -> Bar {
     }
 }
 
-fn draw(path: &Path, title: &str, bars: &[Bar]) -> Result<()> {
+fn draw(path: &Path, title: &str, bars: &[Bar], parts: Parts) -> Result<()> {
     let count = u32::try_from(bars.len())?;
     let size = (WIDTH, AROUND + BAR_HEIGHT * count);
     let root = SVGBackend::new(path, size).into_drawing_area();
-    let drawn = draw_on(&root, title, bars).and_then(|()| root.present().map_err(told));
+    let drawn = draw_on(&root, title, bars, parts).and_then(|()| root.present().map_err(told));
     drawn.map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))
 }
 
-fn draw_on(root: &DrawingArea<SVGBackend<'_>, Shift>, title: &str, bars: &[Bar]) -> Result<()> {
+fn draw_on(
+    root: &DrawingArea<SVGBackend<'_>, Shift>,
+    title: &str,
+    bars: &[Bar],
+    parts: Parts,
+) -> Result<()> {
     root.fill(&WHITE).map_err(told)?;
-    let most = bars.iter().map(|bar| bar.high).fold(0.0, f64::max);
+    let most = bars.iter().map(|bar| bar.high).fold(f64::EPSILON, f64::max);
+    let names = match parts {
+        Parts::UserAndSystem => NAMES,
+        Parts::One => LONG_NAMES,
+    };
     // A third more than the longest bar, for what is written at its end.
     let (x, y) = (0.0..most * 1.35, 0.0..bars.len() as f64);
     let mut plot = ChartBuilder::on(root)
         .caption(title, (FONT, 17, &INK))
         .margin(12)
-        .margin_left(NAMES)
+        .margin_left(names)
+        .margin_right(28)
         .x_label_area_size(34)
         .build_cartesian_2d(x, y)
         .map_err(told)?;
     plot.configure_mesh()
         .disable_y_mesh()
         .disable_y_axis()
+        .x_label_formatter(&|value| axis(*value))
         .light_line_style(WHITE)
         .bold_line_style(GREY)
         .axis_style(GREY)
@@ -116,7 +154,10 @@ fn draw_on(root: &DrawingArea<SVGBackend<'_>, Shift>, title: &str, bars: &[Bar])
     for (nth, bar) in bars.iter().rev().enumerate() {
         draw_bar(&mut plot, nth as f64, bar)?;
     }
-    legend(root)
+    match parts {
+        Parts::UserAndSystem => legend(root),
+        Parts::One => Ok(()),
+    }
 }
 
 fn draw_bar(plot: &mut Plot<'_>, at: f64, bar: &Bar) -> Result<()> {
@@ -166,6 +207,14 @@ fn legend(root: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<()> {
             .map_err(told)?;
     }
     Ok(())
+}
+
+fn axis(value: f64) -> String {
+    if value >= 10.0 || value == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.1}")
+    }
 }
 
 fn told(error: impl std::fmt::Display) -> anyhow::Error {

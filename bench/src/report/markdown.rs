@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::chart::Chart;
 use super::{Summary, Sums};
 use crate::environment::{Environment, QUIET_SHARE};
-use crate::sides::{ALL_LACK, FLOOR_LACKS, NGINX_LACKS, PEERS};
+use crate::peers::{ALL_LACK, FLOOR_LACKS, NGINX_LACKS, PEERS};
+use crate::record::Raw;
 use crate::stats::Median;
 
 const READING: &str = "\
@@ -17,26 +18,34 @@ the client is above 90 % (marked ●), requests/s is the client's limit, and the
 the measure.
 ";
 
-pub fn report(environment: &Environment, summaries: &[Summary], charts: &[Chart]) -> String {
+pub fn report(raw: &Raw, summaries: &[Summary], charts: &[Chart]) -> String {
     let mut text = String::from("# Millpond measured\n\n");
-    if !environment.is_quiet() {
-        let busy = environment.busy * 100.0;
+    if !raw.is_quiet() {
+        let [before, meanwhile] = raw.others().map(|share| share * 100.0);
         put(
             &mut text,
             &format!(
-                "> The machine was busy: others used {busy:.0} % of it before the first run, and {:.0} % \
-             is the most that figures are worth keeping at. Ratios may be looked at; none of \
-             this is a result.\n\n",
+                "> **No result.** Others used {before:.0} % of the machine before the first run \
+                 and {meanwhile:.0} % in the median run; {:.0} % is the most that figures are \
+                 worth keeping at.\n\n",
                 QUIET_SHARE * 100.0
             ),
         );
     }
-    put(&mut text, &machine(environment));
-    put(&mut text, READING);
+    put(&mut text, &machine(&raw.environment));
+    if !summaries.is_empty() {
+        put(&mut text, READING);
+    }
     for summary in summaries {
         put(&mut text, &section(summary, charts));
+        for failure in &raw.failures {
+            if failure.scenario == summary.scenario {
+                let (side, because) = (&failure.side, failure.because.lines().next());
+                let because = because.unwrap_or_default();
+                put(&mut text, &format!("\n{side} failed here: `{because}`.\n"));
+            }
+        }
     }
-    put(&mut text, &lacking());
     text
 }
 
@@ -94,6 +103,15 @@ fn section(summary: &Summary, charts: &[Chart]) -> String {
     for side in &summary.sides {
         put(&mut text, &row(side));
     }
+    let busy = summary.sides.iter().map(|side| side.busy);
+    let busy = busy.fold(0.0, f64::max);
+    if busy >= QUIET_SHARE {
+        let busy = busy * 100.0;
+        put(
+            &mut text,
+            &format!("\n**No result**: others used {busy:.0} % of the machine meanwhile.\n"),
+        );
+    }
     for side in summary.sides.iter().filter(|side| side.errors > 0) {
         let (name, errors) = (&side.side, side.errors);
         put(
@@ -131,7 +149,7 @@ fn row(side: &Sums) -> String {
     )
 }
 
-fn lacking() -> String {
+pub fn lacking() -> String {
     let mut text = format!(
         "\n## What the others lack\n\nEvery side sends the bodies that Millpond sends. All of \
          them lack {ALL_LACK}.\n\n- floor: {FLOOR_LACKS}\n"
@@ -167,7 +185,7 @@ pub fn figure(value: f64) -> String {
     }
 }
 
-fn thousands(value: f64) -> String {
+pub fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (nth, digit) in digits.chars().enumerate() {

@@ -1,15 +1,18 @@
-//! Reports: runs summed up by scenario and side, as a Markdown table and charts.
+//! Reports: runs summed up by scenario and side, as Markdown tables and charts, and the crowds of
+//! users as CSV and HTML.
 
 mod chart;
+mod cores;
+mod loads;
 mod markdown;
+mod users;
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
 
-use crate::environment::Environment;
-use crate::record::Run;
+use crate::record::{Raw, Run};
 use crate::stats::Median;
 
 /// The raw data's name in a directory of results.
@@ -37,6 +40,8 @@ struct Sums {
     user: Median,
     system: Median,
     per_second: Median,
+    /// Of an answer, with its head.
+    bytes: Median,
     server_use: Median,
     client_use: Median,
     resident_mib: Median,
@@ -44,15 +49,40 @@ struct Sums {
     to_floor: Option<Median>,
     to_hyper: Option<Median>,
     errors: u64,
+    /// Share of the machine that others used.
+    busy: f64,
 }
 
-/// Writes `report.md` and the charts into `directory`.
-pub fn write(directory: &Path, environment: &Environment, runs: &[Run]) -> Result<()> {
-    let summaries = summarise(runs);
+/// Writes `report.md`, the charts, and the tables of users into `directory`.
+pub fn write(directory: &Path, raw: &Raw) -> Result<()> {
+    let summaries = summarise(&raw.runs);
     let charts = chart::draw_all(directory, &summaries)?;
-    let report = markdown::report(environment, &summaries, &charts);
+    let loads = loads::summarise(&raw.loads);
+    let load_charts = loads::draw_all(directory, &loads)?;
+    let mut report = markdown::report(raw, &summaries, &charts);
+    report += &cores::section(&summaries);
+    report += &loads::sections(&loads, &raw.ceilings, &load_charts);
+    report += &markdown::lacking();
     fs::write(directory.join("report.md"), report)?;
-    Ok(())
+    users::write(directory, raw)
+}
+
+/// What each side of a scenario costs more per request than `base`, in µs, within the same round.
+pub fn differences(runs: &[Run], scenario: &str, base: &str) -> Vec<(String, Median)> {
+    let of_it = || runs.iter().filter(|run| run.scenario == scenario);
+    let mut found: Vec<(String, Median)> = Vec::new();
+    for side in of_it().map(|run| &run.side).filter(|side| *side != base) {
+        if found.iter().any(|(name, _)| name == side) {
+            continue;
+        }
+        let pairs = of_it().filter(|run| run.side == *side).filter_map(|run| {
+            let mut beside = of_it().filter(|run| run.side == base);
+            let beside = beside.find(|beside| beside.round == run.round)?;
+            Some(run.cpu_us_per_request() - beside.cpu_us_per_request())
+        });
+        found.extend(Median::of(pairs).map(|median| (side.clone(), median)));
+    }
+    found
 }
 
 fn summarise(runs: &[Run]) -> Vec<Summary> {
@@ -110,12 +140,14 @@ fn sums_of(runs: &[&Run], side: &str) -> Option<Sums> {
         user: median(|run| run.per_request(run.user_us))?,
         system: median(|run| run.per_request(run.system_us))?,
         per_second: median(|run| run.requests as f64 / run.seconds)?,
+        bytes: median(|run| run.per_request(run.bytes as f64))?,
         server_use: median(|run| run.server_use)?,
         client_use: median(|run| run.client_use)?,
         resident_mib: median(|run| run.resident_bytes as f64 / f64::from(1 << 20))?,
         to_floor: to("floor"),
         to_hyper: to("hyper"),
         errors: its().map(|run| run.errors).sum(),
+        busy: median(|run| run.busy)?.value,
     })
 }
 
@@ -149,6 +181,19 @@ pub(crate) mod tests {
             load_average: 0.0,
             busy: 0.0,
         }
+    }
+
+    #[test]
+    fn a_difference_is_of_the_same_round() {
+        let runs = [
+            run("floor", 0, 6.0),
+            run("slow", 0, 7.0),
+            run("slow", 1, 13.0),
+            run("floor", 1, 12.0),
+        ];
+        let found = differences(&runs, "limit-100", "floor");
+        assert_eq!(found.len(), 1);
+        assert!((found[0].1.low - 1.0).abs() < 1e-9 && (found[0].1.high - 1.0).abs() < 1e-9);
     }
 
     #[test]

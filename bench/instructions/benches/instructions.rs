@@ -1,0 +1,206 @@
+//! Instructions of the product's inner parts, counted by Valgrind: the same on a busy machine as on
+//! a quiet one, so a change of a few per cent is seen. They say nothing about the kernel, caches or
+//! waiting; `make bench` does.
+//!
+//! The router and the request path belong to the crate's inside and cannot be called from here.
+
+use std::hint::black_box;
+
+use gungraun::{library_benchmark, library_benchmark_group, main};
+use millpond::domain::{
+    Action, Applied, Change, Command, Decision, Hash128, Range, State, Timestamp, Todo, decide,
+};
+use millpond::snapshot::{Builder, Coding, Pin, Published, Slice, Snapshot, body};
+use uuid::Uuid;
+
+/// As many as `make bench` holds.
+const TODOS: u32 = 10_000;
+/// Changes of a batch.
+const CHANGES: u32 = 100;
+
+fn todo(nth: u32) -> Todo {
+    let at = Timestamp::from_micros(1_760_000_000_000_000 + i64::from(nth));
+    Todo {
+        id: Uuid::from_u128(u128::from(nth) << 64 | 0x8000_0000_0000_0000),
+        title: format!("Water the garden {nth}"),
+        description: "Before the weekend, and not later than that.".to_owned(),
+        completed: false,
+        user_id: format!("user-{}", nth % 1_000),
+        created_at: at,
+        updated_at: at,
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let mut builder = Builder::new();
+    for nth in 0..TODOS {
+        builder.push(&todo(nth));
+    }
+    builder.build(vec![0])
+}
+
+/// Never freed, so that freeing it is not counted.
+fn pinned() -> &'static Pin {
+    Box::leak(Box::new(Published::new(snapshot()).reader().current()))
+}
+
+fn command(action: &str) -> Command {
+    let todo = todo(7);
+    let action = match action {
+        "create" => Action::Create {
+            id: todo.id,
+            title: todo.title,
+            description: todo.description,
+        },
+        "update" => Action::Update {
+            id: todo.id,
+            title: todo.title,
+            description: todo.description,
+            completed: true,
+            if_match: None,
+        },
+        _ => Action::Delete {
+            id: todo.id,
+            if_match: None,
+        },
+    };
+    Command {
+        user: todo.user_id,
+        at: todo.created_at,
+        key: None,
+        action,
+    }
+}
+
+fn command_and_state(action: &str) -> (Command, Option<Todo>) {
+    (command(action), (action != "create").then(|| todo(7)))
+}
+
+fn applied() -> Applied {
+    let changes = (0..CHANGES).map(|nth| Change {
+        partition: 0,
+        id: todo(nth * 90).id,
+        was: Some(todo(nth * 90).created_at),
+        now: Some(Todo {
+            completed: true,
+            ..todo(nth * 90)
+        }),
+    });
+    Applied {
+        range: Range {
+            partition: 0,
+            from: 0,
+            to: CHANGES.into(),
+        },
+        changes: changes.collect(),
+        outcomes: Vec::new(),
+    }
+}
+
+#[library_benchmark]
+#[bench::first(args = (1,), setup = with_pin)]
+#[bench::hundred(args = (100,), setup = with_pin)]
+#[bench::all(args = (usize::MAX,), setup = with_pin)]
+fn slice_and_tag((pin, limit): (&Pin, usize)) -> (Slice, Hash128, Option<u64>) {
+    let slice = pin.first(black_box(limit));
+    (
+        slice,
+        pin.tag(&slice),
+        pin.body_bytes(&slice, Coding::Identity),
+    )
+}
+
+#[library_benchmark]
+#[bench::first(args = (1,), setup = with_pin)]
+#[bench::hundred(args = (100,), setup = with_pin)]
+#[bench::all(args = (usize::MAX,), setup = with_pin)]
+fn body_as_chunks((pin, limit): (&Pin, usize)) -> usize {
+    let slice = pin.first(black_box(limit));
+    body(pin, slice, Coding::Identity).map_or(0, Iterator::count)
+}
+
+#[library_benchmark]
+#[bench::of_10000_todos(args = (7_777,), setup = with_pin_and_id)]
+fn find_by_id((pin, id): (&Pin, Uuid)) -> usize {
+    pin.find(black_box(id)).map_or(0, |item| item.json.len())
+}
+
+#[library_benchmark]
+#[bench::batch_of_100(setup = renewing)]
+fn renew_snapshot((snapshot, applied): (Snapshot, Vec<Applied>)) -> (Snapshot, Snapshot) {
+    let next = snapshot.renew(black_box(&applied));
+    (snapshot, next)
+}
+
+#[library_benchmark]
+#[bench::create(args = ("create",), setup = command_and_state)]
+#[bench::update(args = ("update",), setup = command_and_state)]
+#[bench::delete(args = ("delete",), setup = command_and_state)]
+fn decide_command((command, todo): (Command, Option<Todo>)) -> (Decision, Command, Option<Todo>) {
+    let state = State {
+        todo: todo.as_ref(),
+        stock_left: true,
+        ..State::default()
+    };
+    (decide(state, black_box(&command)), command, todo)
+}
+
+#[library_benchmark]
+#[bench::create(args = ("create",), setup = command)]
+fn command_encode(command: Command) -> (Vec<u8>, Command) {
+    (black_box(&command).encode(), command)
+}
+
+#[library_benchmark]
+#[bench::create(args = ("create",), setup = encoded_command)]
+fn command_decode(mut bytes: Vec<u8>) -> (Command, Vec<u8>) {
+    let command = Command::decode(black_box(&mut bytes)).expect("it was encoded");
+    (command, bytes)
+}
+
+#[library_benchmark]
+#[bench::batch_of_100(setup = applied)]
+fn applied_encode(applied: Applied) -> (Vec<u8>, Applied) {
+    (black_box(&applied).encode(), applied)
+}
+
+#[library_benchmark]
+#[bench::batch_of_100(setup = encoded_applied)]
+fn applied_decode(mut bytes: Vec<u8>) -> (Applied, Vec<u8>) {
+    let applied = Applied::decode(black_box(&mut bytes)).expect("it was encoded");
+    (applied, bytes)
+}
+
+fn with_pin(limit: usize) -> (&'static Pin, usize) {
+    (pinned(), limit)
+}
+
+fn with_pin_and_id(nth: u32) -> (&'static Pin, Uuid) {
+    (pinned(), todo(nth).id)
+}
+
+fn renewing() -> (Snapshot, Vec<Applied>) {
+    (snapshot(), vec![applied()])
+}
+
+fn encoded_command(action: &str) -> Vec<u8> {
+    command(action).encode()
+}
+
+fn encoded_applied() -> Vec<u8> {
+    applied().encode()
+}
+
+library_benchmark_group!(
+    name = reads;
+    benchmarks = slice_and_tag, body_as_chunks, find_by_id
+);
+library_benchmark_group!(
+    name = writes;
+    benchmarks = renew_snapshot, decide_command
+);
+library_benchmark_group!(
+    name = codecs;
+    benchmarks = command_encode, command_decode, applied_encode, applied_decode
+);
+main!(library_benchmark_groups = reads, writes, codecs);

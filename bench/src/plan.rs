@@ -1,0 +1,231 @@
+//! The plan of a run: which parts, which scenarios, who takes part, and how long it takes.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cli::Arguments;
+use crate::measure::Effort;
+use crate::open;
+use crate::peers::{PEERS, Runs};
+use crate::people::CROWDS;
+use crate::product::Product;
+use crate::scenario::{Cast, READS, Scenario};
+use crate::session::Session;
+use crate::sides::Side;
+use crate::writes::{self, WRITES, Writes};
+
+/// The product's name as a side.
+pub const MILLPOND: &str = "millpond";
+/// Where open loops read.
+const OPEN: &str = "limit-100";
+/// Who is asked in an open loop, unless sides are named.
+const OPEN_SIDES: [&str; 3] = [MILLPOND, "hyper", "nginx"];
+
+/// What a run is made of, in its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Part {
+    Reads,
+    Writes,
+    Latency,
+    Users,
+}
+
+pub struct Plan {
+    pub reads: Vec<(&'static Scenario, Vec<Side>)>,
+    pub effort: Effort,
+    pub writes: Vec<&'static Writes>,
+    /// Of writes, and of each rate of an open loop.
+    pub effort_of_load: writes::Effort,
+    pub ceiling_seconds: u32,
+    pub open_reads: Option<(&'static Scenario, Vec<Side>)>,
+    pub open_rates: &'static [u32],
+    pub create_rates: &'static [u32],
+    pub crowds: &'static [(u32, u32)],
+    /// What runs of the product alone are made with.
+    pub products: Vec<Product>,
+}
+
+impl Plan {
+    pub fn new(arguments: &Arguments, session: &Session) -> Result<Self> {
+        let mut products = vec![session.reference.clone()];
+        for other in &arguments.other {
+            let (name, path) = other.split_once('=').context("--other takes NAME=PATH")?;
+            products.push(Product::new(name, Path::new(path))?);
+        }
+        let everyone = everyone(&products);
+        for name in &arguments.side {
+            let known = everyone.iter().any(|side| side.name() == name);
+            ensure!(known, "there is no side {name:?}; see --list");
+        }
+        let present = present(everyone, session);
+        let mut plan = Self::empty(arguments, products);
+        if arguments.wants(Part::Reads) {
+            plan.reads = reads(arguments, &present)?;
+        }
+        if arguments.wants(Part::Writes) {
+            plan.writes = chosen_writes(arguments);
+            plan.ceiling_seconds = if arguments.quick { 1 } else { 3 };
+        }
+        if arguments.wants(Part::Latency) {
+            plan.open_reads = Some(open_reads(arguments, &present));
+            plan.open_rates = &open::READS[..if arguments.quick {
+                1
+            } else {
+                open::READS.len()
+            }];
+            plan.create_rates = &open::CREATES[..if arguments.quick {
+                1
+            } else {
+                open::CREATES.len()
+            }];
+        }
+        if arguments.wants(Part::Users) && !arguments.quick {
+            plan.crowds = &CROWDS;
+        }
+        if plan.seconds() == 0 {
+            bail!("nobody is left to measure");
+        }
+        Ok(plan)
+    }
+
+    fn empty(arguments: &Arguments, products: Vec<Product>) -> Self {
+        Self {
+            reads: Vec::new(),
+            effort: arguments.effort(),
+            writes: Vec::new(),
+            effort_of_load: arguments.effort_of_load(),
+            ceiling_seconds: 0,
+            open_reads: None,
+            open_rates: &[],
+            create_rates: &[],
+            crowds: &[],
+            products,
+        }
+    }
+
+    /// How long it measures, without starting and stopping anything.
+    pub fn seconds(&self) -> u64 {
+        let reads = self.reads.iter();
+        let reads: u64 = reads
+            .map(|(scenario, sides)| self.effort.seconds_for(scenario, sides.len()))
+            .sum();
+        let of_load = u64::from(self.effort_of_load.rounds * self.effort_of_load.seconds);
+        let products = self.products.len() as u64;
+        let writes = self.writes.len() as u64 * products * of_load;
+        let sides = self.open_reads.as_ref().map_or(0, |(_, sides)| sides.len());
+        let open = self.open_rates.len() * sides + self.create_rates.len() * self.products.len();
+        let crowds = self.crowds.iter();
+        let crowds: u64 = crowds.map(|(_, seconds)| u64::from(*seconds)).sum();
+        reads + writes + open as u64 * of_load + crowds
+    }
+}
+
+fn everyone(products: &[Product]) -> Vec<Side> {
+    let products = products.iter().cloned().map(Side::Millpond);
+    let others = [Side::Floor].into_iter();
+    let others = others
+        .chain(PEERS.iter().map(Side::Peer))
+        .chain([Side::Nginx]);
+    products.chain(others).collect()
+}
+
+/// Those that can run here. What is left out is said, once.
+fn present(sides: Vec<Side>, session: &Session) -> Vec<Side> {
+    let missing = |side: &Side| match side {
+        Side::Peer(peer) => peer.missing(session),
+        Side::Nginx => {
+            let asked = std::process::Command::new("nginx").arg("-v").output();
+            asked.is_err().then(|| "nginx is not installed".to_owned())
+        }
+        _ => None,
+    };
+    let mut present = Vec::new();
+    for side in sides {
+        match missing(&side) {
+            Some(why) => eprintln!("{} is left out: {why}", side.name()),
+            None => present.push(side),
+        }
+    }
+    present
+}
+
+fn reads(arguments: &Arguments, present: &[Side]) -> Result<Vec<(&'static Scenario, Vec<Side>)>> {
+    let named = |name: &String| WRITES.iter().any(|writes| writes.name == name);
+    let unknown = arguments.scenario.iter().find(|name| {
+        let is_read = READS.iter().any(|scenario| scenario.name == *name);
+        !is_read && !named(name)
+    });
+    if let Some(name) = unknown {
+        bail!("there is no scenario {name:?}; see --list");
+    }
+    let wanted = |scenario: &&Scenario| {
+        if arguments.scenario.is_empty() {
+            return scenario.quick || !arguments.quick;
+        }
+        arguments.scenario.iter().any(|name| name == scenario.name)
+    };
+    let sides = |scenario: &Scenario| {
+        let sides = present.iter();
+        let sides = sides.filter(|side| arguments.casts(scenario, side));
+        sides.cloned().collect::<Vec<_>>()
+    };
+    let chosen = READS.iter().filter(wanted);
+    Ok(chosen.map(|scenario| (scenario, sides(scenario))).collect())
+}
+
+fn chosen_writes(arguments: &Arguments) -> Vec<&'static Writes> {
+    let wanted = |writes: &&Writes| {
+        if arguments.scenario.is_empty() {
+            return writes.quick || !arguments.quick;
+        }
+        arguments.scenario.iter().any(|name| name == writes.name)
+    };
+    WRITES.iter().filter(wanted).collect()
+}
+
+fn open_reads(arguments: &Arguments, present: &[Side]) -> (&'static Scenario, Vec<Side>) {
+    let mut reads = READS.iter();
+    let scenario = reads.find(|scenario| scenario.name == OPEN);
+    let scenario = scenario.expect("is in the table");
+    let sides = present.iter().filter(|side| {
+        if arguments.side.is_empty() {
+            OPEN_SIDES.contains(&side.name()) || matches!(side, Side::Millpond(_))
+        } else {
+            arguments.side.iter().any(|name| name == side.name())
+        }
+    });
+    (scenario, sides.cloned().collect())
+}
+
+impl Arguments {
+    fn wants(&self, part: Part) -> bool {
+        if !self.scenario.is_empty() {
+            let is_write = |name: &String| WRITES.iter().any(|writes| writes.name == name);
+            return match part {
+                Part::Reads => !self.scenario.iter().all(is_write),
+                Part::Writes => self.scenario.iter().any(is_write),
+                Part::Latency | Part::Users => false,
+            };
+        }
+        self.part.is_empty() || self.part.contains(&part)
+    }
+
+    fn casts(&self, scenario: &Scenario, side: &Side) -> bool {
+        if !self.side.is_empty() {
+            return self.side.iter().any(|name| name == side.name());
+        }
+        let broadly = scenario.cast != Cast::Few && !self.quick;
+        match side {
+            Side::Millpond(_) | Side::Floor => true,
+            Side::FloorAgain | Side::FloorSpinning => false,
+            Side::Peer(peer) => match peer.runs {
+                Runs::Always => true,
+                Runs::Pipelined => scenario.depth > 1,
+                Runs::Broadly => broadly,
+                Runs::Replaced => scenario.cast == Cast::Replaced && !self.quick,
+            },
+            Side::Nginx => broadly,
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The loop that owns a connection: list reads are answered here, all else goes through the gate.
+//!
+//! What one read brings is answered with one write. The requests are told apart in [`head`], with the
+//! help of [`last`]; their answers stand ready in [`ready`], and [`output`] sends them without
+//! copying. Nothing is allocated for a request; a connection that waits for one holds its socket and nothing else.
+//!
+//! The loop must not answer differently from hyper's way: a request is answered here only if all
+//! that it says is understood here. An integration test holds the two together.
+
+mod head;
+mod last;
+mod output;
+mod ready;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::ops::Range;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::{Method, StatusCode};
+
+pub use output::Output;
+pub use ready::Answers;
+
+use super::core::Core;
+use super::gate::{self, Passed};
+use super::socket::{Phase, Socket};
+use crate::clock::Stopwatch;
+use crate::metrics::Handler;
+use head::{Asked, Next};
+use last::Last;
+
+/// What one core's connections use in turn, and no two at once.
+pub struct Desk {
+    pub answers: Answers,
+    last: Last,
+    output: Output,
+}
+
+impl Desk {
+    pub fn new(answers: Answers) -> RefCell<Self> {
+        RefCell::new(Self {
+            answers,
+            last: Last::default(),
+            output: Output::default(),
+        })
+    }
+}
+
+/// Serves the connection until it is over or ended from outside.
+///
+/// # Cancel safety
+/// The connection is lost.
+pub async fn serve(core: &Rc<Core>, socket: &Rc<Socket>) -> Passed {
+    let mut hot = Hot::default();
+    loop {
+        let (begun, missing) = match poll_fn(|cx| hot.poll(cx, core, socket)).await {
+            Leave::Done(passed) => return passed,
+            Leave::Unframed(begun) => {
+                return Box::pin(gate::give(core, socket, begun)).await;
+            }
+            Leave::Framed(begun, missing) => (begun, missing),
+        };
+        // On the heap: an idle connection's task would be this much larger otherwise.
+        match Box::pin(gate::pass(core, socket, begun, missing)).await {
+            Passed::Answered => hot.searched = 0,
+            passed => return passed,
+        }
+    }
+}
+
+/// Why the loop lets go of a connection.
+enum Leave {
+    Done(Passed),
+    /// For hyper alone: the bytes of a request that have come, and how many have not.
+    Framed(Bytes, u64),
+    /// For hyper from here on.
+    Unframed(Bytes),
+}
+
+/// Why no more requests are answered for now.
+enum Stop {
+    /// No whole head is left.
+    Dry,
+    /// The output must be sent first.
+    Full,
+    /// The last answer closes the connection.
+    Closing,
+    /// A request of so many bytes for hyper.
+    Framed {
+        bytes: u64,
+    },
+    Unframed,
+}
+
+/// A connection's own state.
+#[derive(Default)]
+struct Hot {
+    /// Bytes of `Socket::unread` in which no head ends.
+    searched: usize,
+    /// What the client has not taken yet.
+    waiting: Option<Box<Output>>,
+    /// Whether the connection ends once it has.
+    closing: bool,
+}
+
+impl Hot {
+    fn poll(&mut self, cx: &mut Context<'_>, core: &Rc<Core>, socket: &Socket) -> Poll<Leave> {
+        if let Poll::Ready(why) = socket.poll_end(cx) {
+            return Poll::Ready(Leave::Done(Passed::Ended(why)));
+        }
+        loop {
+            // Nothing more is read from a client that does not read.
+            if let Some(output) = &mut self.waiting {
+                if ready!(output.poll_send(cx, socket)).is_err() || self.closing {
+                    return Poll::Ready(Leave::Done(Passed::Over(None)));
+                }
+                self.waiting = None;
+                socket.enter(Phase::Idle);
+                socket.note_head(&socket.unread.borrow());
+            }
+            let mut unread = socket.unread.take();
+            let input = &mut *core.input.borrow_mut();
+            let mut fresh = 0;
+            if self.searched == unread.len() {
+                fresh = match socket.poll_read(cx, input) {
+                    Poll::Ready(Ok(read @ 1..)) => read,
+                    Poll::Ready(_) => return Poll::Ready(Leave::Done(Passed::Over(None))),
+                    Poll::Pending => {
+                        socket.unread.replace(unread);
+                        return Poll::Pending;
+                    }
+                };
+            }
+            // Most of the time nothing is left of an earlier read, and nothing is copied.
+            let mut bytes = &input[..fresh];
+            if !unread.is_empty() {
+                socket.note_head(bytes);
+                unread.extend_from_slice(bytes);
+                if self.searched > 0 && !head::ends(&unread, self.searched) {
+                    if unread.len() >= core.shared.options.head_bytes_max {
+                        // As hyper says of a head that came in parts, whatever is in it.
+                        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                        return Poll::Ready(Leave::Done(Passed::Over(Some(status))));
+                    }
+                    self.searched = unread.len();
+                    socket.unread.replace(unread);
+                    continue;
+                }
+                bytes = &unread;
+            }
+            if let Some(leave) = self.converse(cx, core, socket, bytes) {
+                return Poll::Ready(leave);
+            }
+        }
+    }
+
+    /// Answers what can be answered of `bytes` and keeps what is left, if it stays with the loop.
+    fn converse(
+        &mut self,
+        cx: &mut Context<'_>,
+        core: &Core,
+        socket: &Socket,
+        bytes: &[u8],
+    ) -> Option<Leave> {
+        let mut desk = core.desk.borrow_mut();
+        let mut rest = bytes;
+        loop {
+            let stop = desk.answer(core, &mut rest);
+            match desk.output.poll_send(cx, socket) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => {
+                    drop(desk.output.take());
+                    return Some(Leave::Done(Passed::Over(None)));
+                }
+                Poll::Pending => {
+                    socket.enter(Phase::Flushing);
+                    self.waiting = Some(Box::new(desk.output.take()));
+                    self.closing = matches!(stop, Stop::Closing);
+                    self.keep(socket, rest, matches!(stop, Stop::Dry));
+                    return None;
+                }
+            }
+            match stop {
+                Stop::Full => {}
+                Stop::Closing => return Some(Leave::Done(Passed::Over(None))),
+                Stop::Dry => {
+                    if rest.len() < bytes.len() {
+                        socket.enter(Phase::Idle);
+                    }
+                    socket.note_head(rest);
+                    self.keep(socket, rest, true);
+                    return None;
+                }
+                Stop::Framed { bytes: framed } => {
+                    let here = usize::try_from(framed).unwrap_or(usize::MAX);
+                    let (begun, behind) = rest.split_at(here.min(rest.len()));
+                    self.keep(socket, behind, false);
+                    let missing = framed - begun.len() as u64;
+                    return Some(Leave::Framed(Bytes::copy_from_slice(begun), missing));
+                }
+                Stop::Unframed => return Some(Leave::Unframed(Bytes::copy_from_slice(rest))),
+            }
+        }
+    }
+
+    fn keep(&mut self, socket: &Socket, rest: &[u8], is_searched: bool) {
+        self.searched = if is_searched { rest.len() } else { 0 };
+        if !rest.is_empty() {
+            socket.unread.replace(rest.to_vec());
+        }
+    }
+}
+
+impl Desk {
+    /// Puts the answers to the list reads that `rest` begins with into the output, and leaves what
+    /// comes behind them.
+    fn answer(&mut self, core: &Core, rest: &mut &[u8]) -> Stop {
+        let watch = Stopwatch::start();
+        let head_bytes_max = core.shared.options.head_bytes_max;
+        let draining = core.shared.stage.is_draining();
+        self.answers.follow(&core.snapshot());
+        let mut counts = Counts::default();
+        let stop = loop {
+            if rest.is_empty() {
+                break Stop::Dry;
+            }
+            if !self.output.has_room() {
+                break Stop::Full;
+            }
+            let asked = match self.last.next(rest, head_bytes_max) {
+                Next::Hot(asked) => asked,
+                Next::Framed { bytes } => break Stop::Framed { bytes },
+                Next::Partial => break Stop::Dry,
+                Next::Unframed => break Stop::Unframed,
+            };
+            let fields = asked.split_off(rest);
+            let closes = asked.fields.closes || draining;
+            counts.0[self.put_answer(fields, &asked, closes) as usize] += 1;
+            if closes {
+                break Stop::Closing;
+            }
+        };
+        counts.flush(core, watch);
+        stop
+    }
+
+    fn put_answer(&mut self, fields: &[u8], asked: &Asked, closes: bool) -> Kind {
+        let Asked { line, fields: said } = asked;
+        let part = |place: &Range<usize>| &fields[place.clone()];
+        let request_id = said.request_id.as_ref().map(part);
+        let tags = said.tags.as_ref().map(part);
+        let ready = self.answers.to(line.limit, said.accepts);
+        let has_it = tags.is_some_and(|tags| ready.is_named_by(tags));
+        if has_it {
+            self.output.put_not_modified(ready, request_id, closes);
+        } else if line.wants_body {
+            self.output.put_found(ready, request_id, closes);
+        } else {
+            self.output.put_head(ready, request_id, closes);
+        }
+        match (line.wants_body, has_it) {
+            (true, false) => Kind::Get,
+            (true, true) => Kind::GetHad,
+            (false, false) => Kind::Head,
+            (false, true) => Kind::HeadHad,
+        }
+    }
+}
+
+/// What an answer is counted as.
+#[derive(Clone, Copy)]
+enum Kind {
+    Get,
+    /// The client has it already.
+    GetHad,
+    Head,
+    HeadHad,
+}
+
+/// Method and status of each [`Kind`].
+const KINDS: [(Method, StatusCode); 4] = [
+    (Method::GET, StatusCode::OK),
+    (Method::GET, StatusCode::NOT_MODIFIED),
+    (Method::HEAD, StatusCode::OK),
+    (Method::HEAD, StatusCode::NOT_MODIFIED),
+];
+
+/// Answers of one batch, by kind.
+#[derive(Default)]
+struct Counts([u32; KINDS.len()]);
+
+impl Counts {
+    /// Counts the batch as so many requests that took as long as it did.
+    fn flush(self, core: &Core, watch: Stopwatch) {
+        if self.0 == [0; KINDS.len()] {
+            return;
+        }
+        core.metrics.hot(self.0.iter().sum());
+        let took = watch.elapsed();
+        for ((method, status), count) in KINDS.iter().zip(self.0) {
+            if count > 0 {
+                core.metrics
+                    .requests(Handler::Todos, method, *status, count, took);
+            }
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Telling apart what begins a stream of requests: a plain list read, another request whose end is
+//! known, or what only hyper understands.
+//!
+//! A head is parsed by the same parser as hyper's, and a request is hot only where everything that
+//! it says is known here to mean the same as there. When in doubt it is not.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use httparse::{Header, Request, Status};
+
+use super::super::conditional::Accepts;
+use super::super::headers::{is_host, is_request_id};
+use super::super::query;
+
+/// Header fields of a head that is read here; one with more is hyper's, which takes a hundred.
+/// Browsers behind two proxies send some thirty.
+const FIELDS_MAX: usize = 64;
+
+/// What stands at the beginning of a stream.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    Hot(Asked),
+    /// Another request, of so many bytes with its body.
+    Framed {
+        bytes: u64,
+    },
+    /// The head is not whole.
+    Partial,
+    /// Not a request, or one whose end only hyper finds.
+    Unframed,
+}
+
+/// A plain list read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub line: Line,
+    pub fields: Fields,
+}
+
+/// What a plain request line asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub wants_body: bool,
+    pub limit: Option<usize>,
+    /// The line and what stands before it.
+    pub bytes: usize,
+}
+
+/// What the fields say. Places count from the first field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields {
+    pub accepts: Option<Accepts>,
+    /// Where the value of `If-None-Match` stands. It is text.
+    pub tags: Option<Range<usize>>,
+    /// Where a request id stands that may be echoed.
+    pub request_id: Option<Range<usize>>,
+    /// Whether the client wants the connection closed.
+    pub closes: bool,
+    /// The fields and the empty line behind them.
+    pub bytes: usize,
+}
+
+impl Asked {
+    /// Takes the head off the bytes that it was found in, and gives its fields.
+    pub fn split_off<'a>(&self, rest: &mut &'a [u8]) -> &'a [u8] {
+        let (head, behind) = rest.split_at(self.line.bytes + self.fields.bytes);
+        *rest = behind;
+        &head[self.line.bytes..]
+    }
+}
+
+/// Looks at the request that `bytes` begin with. `head_bytes_max` is the limit on its head.
+pub fn next(bytes: &[u8], head_bytes_max: usize) -> Next {
+    let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut request = Request::new(&mut []);
+    let head_bytes = match request.parse_with_uninit_headers(bytes, &mut fields) {
+        Ok(Status::Complete(head_bytes)) if head_bytes <= head_bytes_max => head_bytes,
+        Ok(Status::Partial) if bytes.len() < head_bytes_max => return Next::Partial,
+        _ => return Next::Unframed,
+    };
+    let said = Said::of(request.headers);
+    if said.is_unframed || request.version != Some(1) || request.method == Some("CONNECT") {
+        return Next::Unframed;
+    }
+    let target = match (request.method, request.path) {
+        (Some("GET" | "HEAD"), Some(target)) if said.is_plain() => Target::of(target),
+        _ => Target::Other,
+    };
+    let limit = match target {
+        Target::All => None,
+        Target::First(limit) => Some(limit),
+        Target::Other => {
+            let bytes = head_bytes as u64 + said.body_bytes.unwrap_or(0);
+            return Next::Framed { bytes };
+        }
+    };
+    // Behind the line feed that ends the line.
+    let target_end = request.path.map_or(0, |target| place(bytes, target).end);
+    let line_end = bytes[target_end..].iter().position(|byte| *byte == b'\n');
+    let line_bytes = target_end + line_end.map_or(0, |at| at + 1);
+    let fields = &bytes[line_bytes..head_bytes];
+    Next::Hot(Asked {
+        line: Line {
+            wants_body: request.method == Some("GET"),
+            limit,
+            bytes: line_bytes,
+        },
+        fields: Fields {
+            accepts: said.codings.map(|codings| Accepts::of([codings])),
+            tags: said.tags.map(|tags| place(fields, tags)),
+            request_id: said
+                .request_id
+                .filter(|id| is_request_id(id))
+                .map(|id| place(fields, id)),
+            closes: said.closes,
+            bytes: fields.len(),
+        },
+    })
+}
+
+/// Where in `bytes` the text stands that was found there.
+fn place(bytes: &[u8], text: &str) -> Range<usize> {
+    let begin = text.as_ptr() as usize - bytes.as_ptr() as usize;
+    begin..begin + text.len()
+}
+
+pub enum Target {
+    /// `/todos`
+    All,
+    /// `/todos?limit=N`
+    First(usize),
+    Other,
+}
+
+impl Target {
+    pub fn of(target: &str) -> Self {
+        if target == "/todos" {
+            return Target::All;
+        }
+        let limit = target.strip_prefix("/todos?limit=").and_then(query::limit);
+        limit.map_or(Target::Other, Target::First)
+    }
+}
+
+/// What a head's fields say, as far as it matters here.
+#[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own, and the answers are independent"
+)]
+struct Said<'a> {
+    hosts: usize,
+    has_good_host: bool,
+    closes: bool,
+    body_bytes: Option<u64>,
+    codings: Option<&'a str>,
+    tags: Option<&'a str>,
+    request_id: Option<&'a str>,
+    /// Only hyper can tell where the request ends.
+    is_unframed: bool,
+    /// Something that is not spoken here.
+    is_odd: bool,
+}
+
+impl<'a> Said<'a> {
+    fn of(fields: &[Header<'a>]) -> Self {
+        let mut said = Self::default();
+        for field in fields {
+            said.take(field.name, field.value);
+        }
+        said
+    }
+
+    fn take(&mut self, name: &'a str, value: &'a [u8]) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        // By length first: most fields of a head are of no interest here.
+        match name.len() {
+            4 if is("host") => {
+                self.hosts += 1;
+                self.has_good_host = is_host(value);
+            }
+            10 if is("connection") => self.closes |= lists_close(value),
+            12 if is("x-request-id") => {
+                // The first one counts.
+                self.request_id = self.request_id.or(Some(text(value).unwrap_or("")));
+            }
+            13 if is("if-none-match") => keep(&mut self.tags, value, &mut self.is_odd),
+            15 if is("accept-encoding") => keep(&mut self.codings, value, &mut self.is_odd),
+            17 if is("consistency-token") => self.is_odd = true,
+            14 if is("content-length") => {
+                let length = length(value).filter(|_| self.body_bytes.is_none());
+                self.is_unframed |= length.is_none();
+                self.body_bytes = length;
+            }
+            17 if is("transfer-encoding") => self.is_unframed = true,
+            6 if is("expect") => self.is_unframed = true,
+            7 if is("upgrade") => self.is_unframed = true,
+            _ => {}
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.hosts == 1 && self.has_good_host && self.body_bytes.is_none() && !self.is_odd
+    }
+}
+
+/// Keeps the value of a field that is known here only once and as text.
+fn keep<'a>(known: &mut Option<&'a str>, value: &'a [u8], is_odd: &mut bool) {
+    let value = text(value);
+    *is_odd |= value.is_none() || known.is_some();
+    *known = value;
+}
+
+/// The value as text, on hyper's terms (`HeaderValue::to_str`).
+fn text(value: &[u8]) -> Option<&str> {
+    let is_visible = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| value.iter().all(is_visible))
+}
+
+/// Whether `Connection` names `close`.
+fn lists_close(value: &[u8]) -> bool {
+    let mut options = text(value).unwrap_or("").split(',');
+    options.any(|option| option.trim().eq_ignore_ascii_case("close"))
+}
+
+/// Digits only. What no body can have is hyper's to refuse.
+fn length(value: &[u8]) -> Option<u64> {
+    let digits = text(value).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let length = digits.parse().ok()?;
+    i64::try_from(length).is_ok().then_some(length)
+}
+
+/// Whether a head ends in `bytes`, of which those before `searched` are known to hold no end.
+///
+/// As hyper does: a head that came in parts is not parsed until it is whole.
+pub fn ends(bytes: &[u8], searched: usize) -> bool {
+    let rest = &bytes[searched.saturating_sub(3)..];
+    rest.iter().enumerate().any(|(at, byte)| {
+        let behind = &rest[at + 1..];
+        match byte {
+            b'\r' => behind.starts_with(b"\n\r\n"),
+            b'\n' => behind.starts_with(b"\n") || behind.starts_with(b"\r\n"),
+            _ => false,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1_024;
+
+    fn hot(head: &str) -> Asked {
+        match next(head.as_bytes(), LIMIT) {
+            Next::Hot(asked) => asked,
+            other => panic!("{other:?} for {head:?}"),
+        }
+    }
+
+    fn framed(head: &str) -> u64 {
+        match next(head.as_bytes(), LIMIT) {
+            Next::Framed { bytes } => bytes - head.len() as u64,
+            other => panic!("{other:?} for {head:?}"),
+        }
+    }
+
+    fn with(fields: &str) -> String {
+        format!("GET /todos?limit=7 HTTP/1.1\r\nHost: h\r\n{fields}\r\n")
+    }
+
+    #[test]
+    fn plain_list_reads_are_hot() {
+        let head = with("Cookie: a\r\nAuthorization: Bearer x\r\nX-Forwarded-For: ::1\r\n");
+        let asked = hot(&head);
+        assert_eq!(asked.line.limit, Some(7));
+        assert!(asked.line.wants_body && !asked.fields.closes);
+        let asked = hot("HEAD /todos HTTP/1.1\r\nhost: [::1]:80\r\nConnection: x, Close\r\n\r\n");
+        assert_eq!(asked.line.limit, None);
+        assert!(!asked.line.wants_body && asked.fields.closes);
+        let head = with(
+            "If-None-Match: \"a\"\r\nACCEPT-ENCODING: gzip\r\nX-Request-Id: i\r\nX-Request-Id: j\r\n",
+        );
+        let asked = hot(&head);
+        let part = |place: Option<Range<usize>>| {
+            let fields = asked.split_off(&mut head.as_bytes());
+            String::from_utf8_lossy(&fields[place.unwrap()]).into_owned()
+        };
+        assert_eq!(part(asked.fields.tags.clone()), "\"a\"");
+        assert_eq!(part(asked.fields.request_id.clone()), "i");
+        assert_eq!(asked.fields.accepts, Some(Accepts::of(["gzip"])));
+        let asked = hot(&with("X-Request-Id: a b\r\nX-Request-Id: j\r\n"));
+        assert_eq!(asked.fields.request_id, None);
+        let spaced = "\r\n\nGET /todos HTTP/1.1\nHost: h\n\n";
+        assert_eq!(
+            hot(spaced).split_off(&mut spaced.as_bytes()),
+            b"Host: h\n\n"
+        );
+    }
+
+    #[test]
+    fn what_is_not_plain_goes_through_the_gate() {
+        for head in [
+            "POST /todos HTTP/1.1\r\nHost: h\r\n\r\n",
+            "get /todos HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /todos/1 HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /todos? HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /todos?limit=0 HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /todos?limit=1000001 HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /todos?limit=+1 HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /todos?limit=1&limit=1 HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /todos?limit=1#x HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET http://h/todos HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /todos HTTP/1.1\r\n\r\n",
+            "GET /todos HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "GET /todos HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n",
+            &with("Consistency-Token: 0-1\r\n"),
+            &with("If-None-Match: a\r\nIf-None-Match: b\r\n"),
+            &with("Accept-Encoding: a\r\nAccept-Encoding: b\r\n"),
+            &with("Accept-Encoding: \u{e9}\r\n"),
+            &with("Content-Length: 0\r\n"),
+        ] {
+            assert_eq!(framed(head), 0, "{head:?}");
+        }
+        assert_eq!(framed(&with("Content-Length: 12\r\n")), 12);
+    }
+
+    #[test]
+    fn what_cannot_be_framed_is_hypers() {
+        for fields in [
+            "Transfer-Encoding: chunked\r\n",
+            "Expect: 100-continue\r\n",
+            "Upgrade: h2c\r\n",
+            "Content-Length: x\r\n",
+            "Content-Length: \r\n",
+            "Content-Length: +1\r\n",
+            "Content-Length: 1, 1\r\n",
+            "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "Content-Length: 18446744073709551615\r\n",
+            "X : y\r\n",
+            "X: a\r\n b\r\n",
+            &"X: y\r\n".repeat(FIELDS_MAX),
+            &format!("X: {}\r\n", "y".repeat(LIMIT)),
+        ] {
+            assert_eq!(
+                next(with(fields).as_bytes(), LIMIT),
+                Next::Unframed,
+                "{fields:?}"
+            );
+        }
+        for head in [
+            "GET /todos HTTP/1.0\r\nHost: h\r\n\r\n",
+            "CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET /todos HTTP/2.0\r\n",
+            "\0",
+        ] {
+            assert_eq!(next(head.as_bytes(), LIMIT), Next::Unframed, "{head:?}");
+        }
+        let endless = vec![b'x'; LIMIT];
+        assert_eq!(next(&endless[1..], LIMIT), Next::Partial);
+        assert_eq!(next(&endless, LIMIT), Next::Unframed);
+    }
+
+    #[test]
+    fn an_end_is_found_wherever_the_head_was_cut() {
+        for head in ["a: b\r\n\r\n", "a: b\n\n", "a: b\n\r\n"] {
+            for searched in 0..head.len() {
+                assert!(ends(head.as_bytes(), searched), "{head:?} from {searched}");
+                assert!(!ends(&head.as_bytes()[..head.len() - 1], searched));
+            }
+        }
+    }
+}

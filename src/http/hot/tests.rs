@@ -1,0 +1,162 @@
+//! The loop on a socket: that it allocates nothing for a request, and holds nothing between two.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::thread;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use uuid::Uuid;
+
+use super::*;
+use crate::domain::{Timestamp, Todo};
+use crate::http::auth::{self, Authenticator};
+use crate::http::{Options, Shared, Surface};
+use crate::log::{self, Appender};
+use crate::marks::Marks;
+use crate::metrics::Metrics;
+use crate::snapshot::{self, Published};
+use crate::stage::Stage;
+use crate::store::Reader;
+use crate::store::sqlite::tests::Directory;
+
+/// More than fit an answer that is kept whole.
+const TODOS: i64 = 2_000;
+
+fn published() -> Arc<Published> {
+    let mut builder = snapshot::Builder::new();
+    for nth in 0..TODOS {
+        let time = Timestamp::from_micros(nth);
+        builder.push(&Todo {
+            id: Uuid::from_u128(nth.unsigned_abs().into()),
+            title: "Feed the ducks".to_owned(),
+            description: String::new(),
+            completed: false,
+            user_id: "alice".to_owned(),
+            created_at: time,
+            updated_at: time,
+        });
+    }
+    Published::new(builder.build(vec![0]))
+}
+
+fn core() -> Rc<Core> {
+    let time = Duration::from_mins(1);
+    let options = Options {
+        head_bytes_max: 16 << 10,
+        body_bytes_max: 64 << 10,
+        connections_max: 8,
+        head_timeout: time,
+        body_timeout: time,
+        idle_timeout: time,
+        write_timeout: time,
+        gift_code_timeout: time,
+        todos_max: usize::MAX,
+        cache_control: "no-cache".parse().unwrap(),
+        hot_path: true,
+        metrics_apart: false,
+    };
+    let auth = auth::Options {
+        key: auth::Key::Kept,
+        audience: None,
+        issuer: None,
+    };
+    let metrics = Arc::new(Metrics::new(1));
+    let cells = metrics.core(0);
+    let store = Directory::new().open().unwrap();
+    let (log, _) = log::embedded::open(log::Options::default(), 0, crate::clock::now);
+    let shared = Shared {
+        options,
+        auth: Authenticator::new(auth, b"a secret of some length"),
+        published: published(),
+        marks: Arc::new(Marks::new(&[0], 1)),
+        log: Appender::Embedded(log),
+        reader: Reader::Sqlite(store.reader()),
+        metrics,
+        stage: Stage::default(),
+        connections: AtomicUsize::new(0),
+        crowded: AtomicBool::new(false),
+    };
+    Rc::new(Core::new(Arc::new(shared), Surface::Public, cells))
+}
+
+/// Serves one connection to its end; gives the number of allocations that this took.
+fn allocations(core: &Rc<Core>, client: impl FnOnce(SocketAddr) + Send + 'static) -> u64 {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = thread::spawn(move || client(address));
+    let info = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let socket = Rc::new(Socket::new(stream, Rc::default()));
+            assert!(matches!(serve(core, &socket).await, Passed::Over(None)));
+            assert_eq!(socket.unread.borrow().capacity(), 0);
+        });
+    });
+    client.join().unwrap();
+    info.count_total
+}
+
+/// Sends the requests, again and again, and reads as many answers each time.
+fn ask(address: SocketAddr, requests: &str, count: usize, times: usize) {
+    let stream = TcpStream::connect(address).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    for _ in 0..times {
+        (&stream).write_all(requests.as_bytes()).unwrap();
+        for _ in 0..count {
+            skip_answer(&mut answers);
+        }
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(answers.read(&mut [0]).unwrap(), 0);
+}
+
+fn skip_answer(answers: &mut BufReader<TcpStream>) {
+    let mut length = 0;
+    let mut line = String::new();
+    while answers.read_line(&mut line).unwrap() > 2 {
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.trim().parse().unwrap();
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    answers.read_exact(&mut body).unwrap();
+}
+
+#[test]
+fn a_request_allocates_nothing() {
+    let core = core();
+    let get = |target: &str, fields: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: localhost:8080\r\n{fields}\r\n")
+    };
+    let small = get("/todos?limit=1", "");
+    let large = get("/todos", "");
+    let tagged = get(
+        "/todos?limit=10",
+        "If-None-Match: \"x\", W/\"y\"\r\nCookie: a=b\r\n",
+    );
+    let had = get(
+        "/todos?limit=10",
+        "If-None-Match: *\r\nX-Request-Id: one\r\n",
+    );
+    let coded = get(
+        "/todos?limit=10",
+        "Accept-Encoding: gzip;q=0.3, br;q=0.25, *;q=0\r\n",
+    );
+    let mixed = [&*small, &tagged, &had, &coded].concat();
+    for (requests, count) in [(small.repeat(16), 16), (large, 1), (mixed, 4)] {
+        let allocations = |times| {
+            let requests = requests.clone();
+            allocations(&core, move |address| ask(address, &requests, count, times))
+        };
+        // What a connection allocates, and what is made once, is the same for many as for few.
+        allocations(10);
+        let (few, many) = (allocations(10), allocations(500));
+        assert_eq!(few, many, "for {requests:?}");
+    }
+}
