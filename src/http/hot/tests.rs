@@ -75,6 +75,7 @@ fn core() -> Rc<Core> {
         marks: Arc::new(Marks::new(&[0], 1)),
         log: Appender::Embedded(log),
         reader: Reader::Sqlite(store.reader()),
+        links: Vec::new(),
         metrics,
         stage: Stage::default(),
         connections: AtomicUsize::new(0),
