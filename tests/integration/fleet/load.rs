@@ -155,8 +155,8 @@ pub fn under_load(crowd: &Crowd, dice: &mut Dice, faults: impl FnOnce()) -> Vec<
         let over = Over(crowd);
         faults();
         drop(over);
-        let writes = writers.into_iter().map(|writer| writer.join().unwrap());
-        writes.flatten().collect()
+        let done = writers.into_iter().map(|writer| writer.join().unwrap());
+        done.flatten().collect()
     })
 }
 
@@ -321,13 +321,12 @@ impl<'a> Writer<'a> {
         if self.dice.random_bool(0.1) {
             self.client = None;
         }
-        let mut client = match self.client.take() {
-            Some(client) => client,
-            None => {
-                let servers = self.crowd.servers.read().unwrap().clone();
-                let address = servers.choose(&mut self.dice)?;
-                Client::new(*address, None).patient_for(PATIENCE)
-            }
+        let mut client = if let Some(client) = self.client.take() {
+            client
+        } else {
+            let servers = self.crowd.servers.read().unwrap().clone();
+            let address = servers.choose(&mut self.dice)?;
+            Client::new(*address, None).patient_for(PATIENCE)
         };
         let response = client.try_ask(request).ok()?;
         self.client = Some(client);

@@ -24,8 +24,8 @@ pub struct Ground {
     /// Applies what the servers of this launch take; started with the first of them, and ended
     /// before what it stands on.
     companion: Option<Arc<OnceLock<Worker>>>,
-    database: Arc<Database>,
-    topics: Arc<Topics>,
+    _database: Arc<Database>,
+    _topics: Arc<Topics>,
 }
 
 impl Ground {
@@ -63,9 +63,9 @@ impl Fleet {
         let database = Arc::new(Database::create(database_url));
         let topics = Arc::new(Topics::on(brokers, PARTITIONS));
         let ground = Ground {
-            database: Arc::clone(&database),
-            topics: Arc::clone(&topics),
             companion: None,
+            _database: Arc::clone(&database),
+            _topics: Arc::clone(&topics),
         };
         let launch = Launch::new()
             .without("DATA_DIR")
@@ -132,9 +132,9 @@ pub fn launch() -> Launch {
         topics,
     } = Fleet::new();
     launch.on(Ground {
-        database,
-        topics,
         companion: Some(Arc::default()),
+        _database: database,
+        _topics: topics,
     })
 }
 

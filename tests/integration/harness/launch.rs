@@ -151,6 +151,7 @@ impl Launch {
     /// `millpond seed --todos N`, which must succeed.
     #[track_caller]
     pub fn seed(&self, todos: usize) {
+        self.accompany();
         let output = self.run(&["seed", "--todos", &todos.to_string()]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}\n{stderr}", output.status);
@@ -166,10 +167,14 @@ impl Launch {
 
     /// Starts a server that may refuse to.
     pub fn try_start(&self) -> Result<Server, Exited> {
+        self.accompany();
+        Server::start(self.clone())
+    }
+
+    fn accompany(&self) {
         if let Some(ground) = &self.ground {
             ground.accompany(self);
         }
-        Server::start(self.clone())
     }
 
     #[track_caller]
