@@ -27,6 +27,7 @@ build: ## Build both binaries, in release mode, into target/release
 # Documentation tests first: what counts, and the lines that sum it up, come last. The services stay
 # up for the next run; in CI they are stopped and their data is removed.
 test: up ## Run every test, on real services (needs what `make up` needs, and bash and curl)
+	@docker/stack.sh tools
 	@status=0; set -x; \
 	{ $(TEST) --doc && $(TEST) --no-fail-fast --tests; } || status=$$?; \
 	{ set +x; } 2>/dev/null; \

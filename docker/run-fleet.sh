@@ -30,7 +30,7 @@ start() {
 }
 
 # end PREFIX: all of them at once; each is given the time it takes.
-# shellcheck disable=SC2329 # by way of the traps
+# shellcheck disable=SC2317,SC2329 # by way of the traps
 end() {
     local name
     for name in "${PROCESSES[@]}"; do
@@ -42,7 +42,7 @@ end() {
 }
 
 # What servers have acknowledged, workers may still apply.
-# shellcheck disable=SC2329
+# shellcheck disable=SC2317,SC2329
 end_all() {
     trap '' INT TERM
     echo 'fleet: stopping …'

@@ -8,6 +8,7 @@
 #   stack.sh signal NAME SIGNAL     to one process: postgres, redis, kafka-1, …; one that the signal
 #                                   ends is waited for
 #   stack.sh status
+#   stack.sh tools                  installs what the tests start themselves: Redis and libfaketime
 #
 # BROKERS=3 makes three brokers. STACK_DIR=… keeps another stack elsewhere, NATIVE=1 does without
 # Docker.
@@ -104,6 +105,12 @@ down() {
     fi
 }
 
+tools() {
+    mkdir -p "$STACK_DIR"
+    redis_install
+    have faketime || packages libfaketime faketime
+}
+
 main() {
     local verb=${1:-}
     shift || true
@@ -112,6 +119,7 @@ main() {
         down) down ;;
         signal) "$(kind)_signal" "$@" ;;
         status) "$(kind)_status" ;;
+        tools) tools ;;
         *) sed -n '2,/^set/ { s/^# \{0,1\}//p }' "${BASH_SOURCE[0]}" >&2; exit 64 ;;
     esac
 }
