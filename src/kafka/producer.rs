@@ -1,18 +1,17 @@
-//! A producer whose acknowledgements can be trusted: idempotent, acknowledged by all in-sync
-//! replicas, bounded, and truthful about what it does not know.
+//! A producer whose acknowledgements can be trusted: acknowledged by all in-sync replicas, bounded,
+//! and truthful about what it does not know.
 //!
-//! Records of one partition are in the topic in the order of their sending, whatever is sent
-//! again in between. Where the producer cannot keep to that any more (a fatal error), it is
-//! replaced by a new one and what was under way is unknown.
+//! A record is sent again only where it is certain that it was not taken; else whoever sent it is
+//! told that nobody knows. So it is in the topic once or not at all. An idempotent producer
+//! (KIP-98) would send it again by itself, but what was under way when the first record of its
+//! request times out begins a new epoch, and is then in the topic twice.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, Guard};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -24,7 +23,6 @@ use tokio::sync::oneshot;
 use super::client::{millis, not_made, trace};
 use super::topic::message_bytes_max;
 use super::{Cluster, SetupError};
-use crate::clock::Stopwatch;
 
 /// How long a record may wait for its acknowledgement, repetitions included. Who waits for it
 /// hears within a second more: the client looks at its queues once a second.
@@ -34,9 +32,6 @@ const STATISTICS_EVERY: Duration = Duration::from_millis(500);
 /// Statements in a row without any broker, after which nothing more is taken. One is not enough:
 /// brokers close idle connections, and the next one is made at once.
 const ABSENCES_MAX: u32 = 2;
-/// How long a client lives at least: one that fails at once, for want of a right perhaps, must not
-/// be followed by a thousand others.
-const REPLACE_AFTER: Duration = Duration::from_secs(1);
 /// What a record takes in memory beside its bytes, about.
 const RECORD_OVERHEAD_BYTES: usize = 256;
 
@@ -64,28 +59,13 @@ pub enum Failure {
 
 /// Of one topic.
 pub struct Producer {
-    config: ClientConfig,
     topic: String,
     limits: Limits,
-    current: ArcSwap<Generation>,
-    /// Held while a generation is replaced.
-    replacing: Mutex<()>,
+    client: ThreadedProducer<Reports>,
+    /// Statements in a row that named no connected broker.
+    absences: Arc<AtomicU32>,
     queue: Arc<Queue>,
     closed: AtomicBool,
-}
-
-/// A client, until its first fatal error.
-struct Generation {
-    age: Stopwatch,
-    client: ThreadedProducer<Reports>,
-    health: Arc<Health>,
-}
-
-#[derive(Default)]
-struct Health {
-    fatal: AtomicBool,
-    /// Statements in a row that named no connected broker.
-    absences: AtomicU32,
 }
 
 /// What waits for its acknowledgement.
@@ -129,14 +109,15 @@ impl Producer {
     /// # Errors
     /// [`SetupError::Config`]: the address cannot be one.
     pub fn open(cluster: &Cluster, topic: &str, limits: Limits) -> Result<Self, SetupError> {
-        let config = configure(cluster, limits);
-        let first = Generation::open(&config).map_err(|error| not_made(&error))?;
+        let absences = Arc::<AtomicU32>::default();
+        let client = configure(cluster, limits)
+            .create_with_context(Reports(Arc::clone(&absences)))
+            .map_err(|error| not_made(&error))?;
         Ok(Self {
-            config,
             topic: topic.to_owned(),
             limits,
-            current: ArcSwap::from_pointee(first),
-            replacing: Mutex::default(),
+            client,
+            absences,
             queue: Arc::default(),
             closed: AtomicBool::new(false),
         })
@@ -154,8 +135,7 @@ impl Producer {
         if bytes.len() > self.limits.record_bytes_max {
             return refused("the record is too large");
         }
-        let generation = self.generation();
-        if !generation.health.is_reachable() {
+        if !self.is_reachable() {
             return refused("no broker can be reached");
         }
         let Some(place) = self.place(bytes.len()) else {
@@ -166,19 +146,16 @@ impl Producer {
         let record: BaseRecord<'_, (), [u8], _> = BaseRecord::with_opaque_to(&self.topic, ticket)
             .partition(i32::from(partition))
             .payload(bytes);
-        match generation.client.send(record) {
+        match self.client.send(record) {
             Ok(()) => Ok(Delivery(delivery)),
-            Err((error, _)) => {
-                generation.health.note(error.rdkafka_error_code());
-                Err(Failure::NotSent(error.to_string().into()))
-            }
+            Err((error, _)) => Err(Failure::NotSent(error.to_string().into())),
         }
     }
 
     /// Whether any broker is connected, or was a moment ago.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        self.current.load().health.is_reachable()
+        self.absences.load(Relaxed) < ABSENCES_MAX
     }
 
     /// Records, and about how many bytes of them, that are not acknowledged yet.
@@ -205,50 +182,16 @@ impl Producer {
             && held + place.bytes <= self.limits.queue_bytes_max;
         fits.then_some(place)
     }
-
-    /// The client to send with: a new one after a fatal error, if it can be made and the last one
-    /// is not quite new. Until then the old one refuses what it is given.
-    fn generation(&self) -> Guard<Arc<Generation>> {
-        let current = self.current.load();
-        if !current.is_spent() {
-            return current;
-        }
-        drop(current);
-        let _alone = self
-            .replacing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let current = self.current.load();
-        if !current.is_spent() {
-            return current;
-        }
-        match Generation::open(&self.config) {
-            Ok(next) => {
-                tracing::warn!(topic = self.topic, "kafka: the producer is replaced");
-                retire(self.current.swap(Arc::new(next)));
-            }
-            Err(error) => tracing::error!(%error, "kafka: no new producer can be made"),
-        }
-        self.current.load()
-    }
 }
 
 impl Drop for Producer {
     /// What was taken is sent, as far as that is possible in the time it has.
     fn drop(&mut self) {
         if self.queued().0 > 0
-            && let Err(error) = self.current.load().client.flush(SEND_TIMEOUT)
+            && let Err(error) = self.client.flush(SEND_TIMEOUT)
         {
             tracing::warn!(%error, "kafka: records were not acknowledged in time");
         }
-    }
-}
-
-/// Ends a client away from whoever serves: it waits for its thread and its last reports.
-fn retire(generation: Arc<Generation>) {
-    let ending = thread::Builder::new().name("kafka-retired".to_owned());
-    if let Err(error) = ending.spawn(move || drop(generation)) {
-        tracing::warn!(%error, "kafka: the replaced producer was ended in place");
     }
 }
 
@@ -256,8 +199,10 @@ fn configure(cluster: &Cluster, limits: Limits) -> ClientConfig {
     let message_bytes = message_bytes_max(limits.record_bytes_max);
     let mut config = cluster.client();
     config
-        // Implies acks=all and at most 5 requests in flight, in order.
-        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("enable.idempotence", "false")
+        // What the broker refused for certain, not being the leader, is sent again all the same.
+        .set("retries", "0")
         .set("message.timeout.ms", millis(SEND_TIMEOUT))
         .set("request.timeout.ms", millis(SEND_TIMEOUT))
         .set("retry.backoff.ms", "50")
@@ -284,34 +229,6 @@ fn configure(cluster: &Cluster, limits: Limits) -> ClientConfig {
     config
 }
 
-impl Generation {
-    fn is_spent(&self) -> bool {
-        self.health.fatal.load(Relaxed) && self.age.elapsed() >= REPLACE_AFTER
-    }
-
-    fn open(config: &ClientConfig) -> Result<Self, KafkaError> {
-        let health = Arc::<Health>::default();
-        let client = config.create_with_context(Reports(Arc::clone(&health)))?;
-        Ok(Self {
-            age: Stopwatch::start(),
-            client,
-            health,
-        })
-    }
-}
-
-impl Health {
-    fn is_reachable(&self) -> bool {
-        self.absences.load(Relaxed) < ABSENCES_MAX
-    }
-
-    fn note(&self, code: Option<RDKafkaErrorCode>) {
-        if code == Some(RDKafkaErrorCode::Fatal) {
-            self.fatal.store(true, Relaxed);
-        }
-    }
-}
-
 impl Drop for Place {
     fn drop(&mut self) {
         self.queue.records.fetch_sub(1, Relaxed);
@@ -320,7 +237,7 @@ impl Drop for Place {
 }
 
 /// Runs on the client's thread: nothing here may wait or panic.
-struct Reports(Arc<Health>);
+struct Reports(Arc<AtomicU32>);
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -329,14 +246,13 @@ impl ClientContext for Reports {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, "kafka: {reason}");
-        self.0.note(error.rdkafka_error_code());
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
         if is_connected(statistics) {
-            self.0.absences.store(0, Relaxed);
+            self.0.store(0, Relaxed);
         } else {
-            self.0.absences.fetch_add(1, Relaxed);
+            self.0.fetch_add(1, Relaxed);
         }
     }
 }
@@ -349,10 +265,7 @@ impl ProducerContext for Reports {
             Ok(record) => u64::try_from(record.offset()).map_err(|_| {
                 Failure::Unknown("the record was acknowledged without its offset".into())
             }),
-            Err((error, _)) => {
-                self.0.note(error.rdkafka_error_code());
-                Err(failure(error))
-            }
+            Err((error, _)) => Err(failure(error)),
         };
         let Ticket { told: asker, place } = *ticket;
         // First the room, then the news: who hears of it may send the next.
@@ -362,13 +275,17 @@ impl ProducerContext for Reports {
     }
 }
 
-/// A record that may have been sent once may be in the topic, whatever a later attempt was told;
-/// the client knows, but does not say so through this library. Only a record that is too large is
-/// refused the same way each time.
+/// What a broker said to the one request that held the record. Who does not say may have taken it.
 fn failure(error: &KafkaError) -> Failure {
     let reason = error.to_string().into();
     match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => Failure::NotSent(reason),
+        // Refused before it was appended.
+        Some(
+            RDKafkaErrorCode::MessageSizeTooLarge
+            | RDKafkaErrorCode::NotEnoughReplicas
+            | RDKafkaErrorCode::NotLeaderForPartition
+            | RDKafkaErrorCode::TopicAuthorizationFailed,
+        ) => Failure::NotSent(reason),
         _ => Failure::Unknown(reason),
     }
 }
