@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly PROGRAMS=target/release SECRET=.stack/jwt-secret
-readonly PORT=${FLEET_PORT:-8080} METRICS_PORT=${FLEET_METRICS_PORT:-9101}
+readonly PORT=${FLEET_PORT:-8080} METRICS_PORT=${FLEET_METRICS_PORT:-9464}
 readonly READY_SECONDS=60
 
 PROCESSES=()
@@ -30,7 +30,7 @@ start() {
 }
 
 # end PREFIX: all of them at once; each is given the time it takes.
-# shellcheck disable=SC2329 # by way of the traps
+# shellcheck disable=SC2317,SC2329 # called by way of the traps
 end() {
     local name
     for name in "${PROCESSES[@]}"; do
@@ -42,7 +42,7 @@ end() {
 }
 
 # What servers have acknowledged, workers may still apply.
-# shellcheck disable=SC2329
+# shellcheck disable=SC2317,SC2329
 end_all() {
     trap '' INT TERM
     echo 'fleet: stopping …'
