@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly PROGRAMS=target/release SECRET=.stack/jwt-secret
-readonly PORT=${FLEET_PORT:-8080} METRICS_PORT=${FLEET_METRICS_PORT:-9101}
+readonly PORT=${FLEET_PORT:-8080} METRICS_PORT=${FLEET_METRICS_PORT:-9464}
 readonly READY_SECONDS=60
 
 PROCESSES=()

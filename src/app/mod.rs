@@ -131,6 +131,8 @@ impl App {
             flush(&self.log);
         }
         self.stop.cancel();
+        // The last to close the database is then the writer, which tidies it up.
+        drop(self.reader);
         for thread in self.threads {
             // A thread that panicked has said so.
             drop(thread.join());

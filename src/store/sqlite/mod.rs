@@ -27,9 +27,11 @@ use fault::Fault;
 const CHECKPOINT_PAGES: i64 = 4096;
 
 pub struct Store {
+    /// Closed before the writer's: only the last connection to close takes the WAL into the
+    /// database and removes it, and a read-only one cannot.
+    reader: Reader,
     connection: Connection,
     options: Options,
-    reader: Reader,
 }
 
 impl Store {

@@ -78,10 +78,10 @@ fn poison_becomes_dead_letters_and_holds_nobody_up() {
     let servers = [fleet.server(), fleet.server()];
     let worker = fleet.worker();
     let mut records = poison();
-    // After all that is drawn, so that it is the first to have the code.
-    let first = fleet.topics.write(1, &[claim("alice", "GIFT-0")]);
+    // Before all that is drawn, so that it is the first to have the code.
+    let first = fleet.topics.write(0, &[claim("alice", "GIFT-0")]);
     eventually("the code is alice's", PATIENCE, || {
-        let target = format!("/operations/1-{}", first[0]);
+        let target = format!("/operations/0-{}", first[0]);
         let operation = servers[0]
             .user("alice")
             .ask(&get(&target))
@@ -93,7 +93,7 @@ fn poison_becomes_dead_letters_and_holds_nobody_up() {
     records.extend(good.take(poison().len() * GOOD));
     records.shuffle(&mut dice);
     let (here, there) = records.split_at(records.len() / 2);
-    fleet.topics.write(0, here);
+    fleet.topics.write(1, here);
     fleet.topics.write(2, there);
     fleet.drained();
 
