@@ -51,6 +51,10 @@ pub async fn get(call: &Call, position: &str) -> Result<Response<Body>, Problem>
     };
     let mut response = match awaited {
         Awaited::RanOut => queued(position),
+        Awaited::Untold => {
+            let problem = "the outcome cannot be looked up now";
+            return Err(Problem::unavailable(problem, 1));
+        }
         Awaited::Passed(None) => return Err(unknown()),
         Awaited::Passed(Some(recorded)) => json(StatusCode::OK, &ended(position, &recorded, &user)),
     };

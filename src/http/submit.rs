@@ -31,8 +31,20 @@ const RETRY_AFTER_S: u32 = 1;
 /// # Cancel safety
 /// A command whose client has left may still be applied.
 pub async fn append(call: &Call, command: Command) -> Result<Position, Problem> {
-    let append = timeout(APPEND_TIMEOUT, call.core.shared.log.append(command));
-    let appended = append.await.unwrap_or(Err(AppendError::Unknown));
+    let shared = &call.core.shared;
+    let applied_before = shared.marks.positions();
+    let append = timeout(APPEND_TIMEOUT, shared.log.append(command));
+    let mut appended = append.await.unwrap_or(Err(AppendError::Unknown));
+    if let Ok(position) = appended
+        && let Some(applied) = applied_before.get(usize::from(position.partition))
+        && position.offset < *applied
+    {
+        let why = format!(
+            "the log took a command at {position}, where another was applied before: it is not the log of the database"
+        );
+        shared.stage.fail(why);
+        appended = Err(AppendError::Unknown);
+    }
     appended.map_err(|error| {
         let (detail, outcome) = match error {
             AppendError::NotEnqueued => (
@@ -54,6 +66,8 @@ pub enum Awaited {
     Passed(Option<Recorded>),
     /// The wait ran out, or the server is about to stop.
     RanOut,
+    /// It has passed, and the store cannot be asked what became of it.
+    Untold,
 }
 
 impl Awaited {
@@ -61,7 +75,7 @@ impl Awaited {
     pub fn outcome(self) -> Option<Outcome> {
         match self {
             Awaited::Passed(recorded) => recorded.map(|recorded| recorded.outcome),
-            Awaited::RanOut => None,
+            Awaited::RanOut | Awaited::Untold => None,
         }
     }
 }
@@ -72,14 +86,28 @@ impl Awaited {
 /// Nothing is left behind.
 pub async fn wait(call: &Call, position: Position, limit: Duration) -> Awaited {
     let shared = &call.core.shared;
-    let passed = tokio::select! {
-        biased;
-        passed = timeout(limit, shared.marks.wait(position)) => passed,
-        () = shared.stage.draining() => return Awaited::RanOut,
+    let told = async {
+        let passed = shared.marks.wait(position).await;
+        told(call, position, passed).await
     };
-    match passed {
-        Ok(passed) => told(call, position, passed).await,
-        Err(_) => Awaited::RanOut,
+    tokio::select! {
+        biased;
+        told = timeout(limit, told) => told.unwrap_or(Awaited::RanOut),
+        () = shared.stage.draining() => Awaited::RanOut,
+    }
+}
+
+/// Waits, at most for `limit`, until this server's snapshot includes `position`; says whether it
+/// does.
+///
+/// # Cancel safety
+/// Nothing is left behind.
+pub async fn reached(call: &Call, position: Position, limit: Duration) -> bool {
+    let shared = &call.core.shared;
+    tokio::select! {
+        biased;
+        passed = timeout(limit, shared.marks.wait(position)) => passed.is_ok(),
+        () = shared.stage.draining() => false,
     }
 }
 
@@ -101,7 +129,7 @@ pub async fn look_up(call: &Call, position: Position) -> Awaited {
         Ok(Known::Ahead) => Awaited::RanOut,
         Err(error) => {
             error!(%error, %position, "cannot look up an outcome");
-            Awaited::RanOut
+            Awaited::Untold
         }
     }
 }

@@ -13,7 +13,7 @@ use super::openapi;
 use super::query::{Cursor, ListQuery, todo_id};
 use super::response::{Body, JSON, Problem, empty, header, with};
 use super::service::Call;
-use super::submit::{self, Awaited};
+use super::submit;
 use crate::snapshot::{Pin, Slice};
 
 /// How long a read waits for the position of its `Consistency-Token`.
@@ -104,13 +104,13 @@ async fn snapshot_with_token(call: &Call) -> Result<Pin, Problem> {
             "Consistency-Token: names no partition of the log",
         )),
         Some(true) => Ok(call.core.snapshot()),
-        Some(false) => match submit::wait(call, position, TOKEN_WAIT).await {
-            Awaited::Passed(_) => Ok(call.core.snapshot()),
-            Awaited::RanOut => Err(Problem::unavailable(
-                "this server has not caught up with the token yet",
-                1,
-            )),
-        },
+        Some(false) if submit::reached(call, position, TOKEN_WAIT).await => {
+            Ok(call.core.snapshot())
+        }
+        Some(false) => Err(Problem::unavailable(
+            "this server has not caught up with the token yet",
+            1,
+        )),
     }
 }
 

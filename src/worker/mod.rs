@@ -162,6 +162,8 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
         match event {
             Event::Assigned(partitions) => {
                 self.owned.extend(&partitions);
+                // What went wrong with other partitions, long ago perhaps, says nothing of these.
+                self.patience.relax();
                 self.see(Seen::Owned(self.owned.len()));
                 reach(Point::Assigned);
                 self.begin(&partitions).await

@@ -155,11 +155,8 @@ impl Core {
                 self.lanes[0].nudge();
                 self.without_redis(batch);
                 // Nobody waits behind a call that failed.
-                loop {
+                while !self.queue.borrow().is_empty(true) {
                     let waiting = self.queue.borrow_mut().take(true);
-                    if waiting.is_empty() {
-                        break;
-                    }
                     self.without_redis(waiting);
                 }
             }

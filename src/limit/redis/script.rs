@@ -141,7 +141,7 @@ impl Script {
         }
         let buckets = plain.len() + with_slot.len();
         let mut keys = Vec::with_capacity(1 + buckets);
-        keys.push(RedisKey::from(format!("{}leases", self.prefix)));
+        keys.push(self.leases());
         let mut arguments = Vec::with_capacity(11 + buckets);
         arguments.extend(self.limits.clone());
         push_lease(&mut arguments, lease);
@@ -182,6 +182,11 @@ impl Script {
             }
             answered => answered,
         }
+    }
+
+    /// The name of the leases, which no bucket has.
+    fn leases(&self) -> RedisKey {
+        format!("{}\0leases", self.prefix).into()
     }
 
     /// The name of a key's bucket. No user's name holds a NUL, so none is taken for an address.

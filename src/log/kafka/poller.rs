@@ -2,6 +2,7 @@
 //! hears of assignments and revocations. It never waits for the worker.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -238,13 +239,16 @@ fn fetched(message: &BorrowedMessage<'_>, scratch: &mut Vec<u8>) -> Fetched {
 fn payload(bytes: &[u8], scratch: &mut Vec<u8>) -> Payload {
     scratch.clear();
     scratch.extend_from_slice(bytes);
-    match Command::decode(scratch) {
-        Ok(command) => Payload::Command(command),
-        Err(error) => Payload::Poison {
-            user: user(bytes).unwrap_or_default(),
-            bytes: bytes.to_vec(),
-            reason: error.to_string(),
-        },
+    // A panic is of this record, too, and must not end the thread.
+    let reason = match catch_unwind(AssertUnwindSafe(|| Command::decode(scratch))) {
+        Ok(Ok(command)) => return Payload::Command(command),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "decoding the command panicked".to_owned(),
+    };
+    Payload::Poison {
+        user: user(bytes).unwrap_or_default(),
+        bytes: bytes.to_vec(),
+        reason,
     }
 }
 

@@ -63,9 +63,9 @@ impl Store {
         }
         let reader = Reader::open(path, BUSY_TIMEOUT).map_err(|error| failed(&error))?;
         Ok(Self {
+            reader,
             connection,
             options,
-            reader,
         })
     }
 }

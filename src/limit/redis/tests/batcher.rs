@@ -54,6 +54,21 @@ fn requests_of_one_key_are_granted_in_part_and_told_what_was_left_for_each() {
 }
 
 #[test]
+fn no_user_has_the_name_of_the_leases() {
+    run(async {
+        let redis = redis(RULE, 1);
+        let core = core(&redis).await;
+        let held = core.ask(SLOT).await;
+        assert!(passes(&held));
+        for _ in 0..2 {
+            assert!(passes(&core.ask(of("leases", false)).await));
+        }
+        let other = self::core(&redis).await;
+        assert!(!passes(&other.ask(SLOT).await), "the slot was forgotten");
+    });
+}
+
+#[test]
 fn many_keys_at_once_are_all_decided() {
     run(async {
         let core = core(&redis(RULE, 1)).await;
