@@ -34,10 +34,10 @@ start() {
 end() {
     local name
     for name in "${PROCESSES[@]}"; do
-        if [[ $name == "$1"* ]]; then kill -TERM "${PIDS[$name]}" 2>/dev/null || true; fi
+        if [[ $name == "$1"* && -n ${PIDS[$name]:-} ]]; then kill -TERM "${PIDS[$name]}" 2>/dev/null || true; fi
     done
     for name in "${PROCESSES[@]}"; do
-        if [[ $name == "$1"* ]]; then wait "${PIDS[$name]}" || true; fi
+        if [[ $name == "$1"* && -n ${PIDS[$name]:-} ]]; then wait "${PIDS[$name]}" || true; fi
     done
 }
 
@@ -87,6 +87,14 @@ start server-1 HTTP_PORT="$PORT" "$PROGRAMS/millpond"
 start server-2 HTTP_PORT="$((PORT + 1))" "$PROGRAMS/millpond"
 await_ready
 invite
-wait -n "${PIDS[@]}" || true
-echo 'fleet: one of them has ended; so do the others' >&2
+# One may be killed to see what the others do.
+while ((${#PIDS[@]} > 0)); do
+    wait -n -p ended "${PIDS[@]}" || true
+    for name in "${!PIDS[@]}"; do
+        if [[ ${PIDS[$name]} == "${ended:-}" ]]; then
+            echo "fleet: $name has ended; the others go on" >&2
+            unset "PIDS[$name]"
+        fi
+    done
+done
 exit 1
