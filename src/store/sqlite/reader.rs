@@ -1,6 +1,6 @@
 //! Reading beside the writer: what became of a command, and everything there is to serve.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,15 +20,16 @@ const FIND_OUTCOME: &str = include_str!("../../../sql/sqlite/find_outcome.sql");
 #[derive(Clone)]
 pub struct Reader {
     connection: Arc<Mutex<Connection>>,
+    path: PathBuf,
+    busy_timeout: Duration,
 }
 
 impl Reader {
     pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Self> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(busy_timeout)?;
         Ok(Self {
-            connection: Arc::new(Mutex::new(connection)),
+            connection: Arc::new(Mutex::new(connect(path, busy_timeout)?)),
+            path: path.to_owned(),
+            busy_timeout,
         })
     }
 
@@ -41,19 +42,29 @@ impl Reader {
         }
     }
 
-    /// Blocks the thread: alone, everything is loaded before anything is served.
+    /// Blocks the thread: alone, everything is loaded before anything is served. The connection is
+    /// not the lookups': the last to leave the file takes the WAL with it, which a reader can't.
+    #[expect(clippy::unused_async, reason = "other stores wait for a network here")]
     pub(in crate::store) async fn load(
         &self,
         sink: &mut (dyn FnMut(Todo) + Send),
     ) -> Result<Vec<u64>, StoreError> {
-        let connection = self.connection.lock().await;
-        load(&connection, sink).map_err(|error| Fault::from(error).into())
+        connect(&self.path, self.busy_timeout)
+            .and_then(|connection| load(&connection, sink))
+            .map_err(|error| Fault::from(error).into())
     }
 
     pub(in crate::store) async fn positions(&self) -> Result<Vec<u64>, StoreError> {
         let connection = self.connection.lock().await;
         rows::positions(&connection).map_err(|error| Fault::from(error).into())
     }
+}
+
+fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(busy_timeout)?;
+    Ok(connection)
 }
 
 /// In one transaction, which in WAL mode sees one state of the file.
