@@ -3,7 +3,8 @@
 //! The services are named by a file of `DATABASE_URL`, `KAFKA_BROKERS` and `REDIS_URL`, as `make up`
 //! writes it. The fleet has a database and topics of its own there. Whoever listens on the ports of
 //! these services is found through `/proc`, so that their CPU time counts as well; a service on
-//! another machine is not counted, and the report says which were.
+//! another machine is not counted, and the report says which were. The topics stay behind: they are
+//! named `bench_*`, and `make down CLEAN=1` removes them with the rest of a stack.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,6 +53,7 @@ pub fn start(
     let mut settings = settings.to_vec();
     let database = Database::create(&stack.database_url, &name)?;
     settings.extend(stack.settings(&name, &database));
+    product.migrate(&session.fresh("data-migrate")?, &settings)?;
     let mut fleet = Fleet {
         ports: Vec::new(),
         members: stack.members()?,

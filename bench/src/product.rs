@@ -50,6 +50,18 @@ impl Product {
         Ok(())
     }
 
+    /// Brings the database that `settings` name to the schema of this build.
+    pub fn migrate(&self, data: &Path, settings: &[Setting]) -> Result<()> {
+        let mut migrate = with_settings(Command::new(&self.binary), data);
+        let output = migrate
+            .arg("migrate")
+            .envs(settings.iter().cloned())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "migrating failed: {said}");
+        Ok(())
+    }
+
     /// Serves `data` on one core.
     pub fn start(
         &self,
@@ -91,7 +103,7 @@ impl Product {
         let worker = self.binary.with_file_name("millpond-worker");
         let mut command = with_settings(pinned(cores, &worker), data);
         command
-            .env("ADMIN_PORT", port.to_string())
+            .env("WORKER_METRICS_PORT", port.to_string())
             .envs(settings.iter().cloned());
         Server::start(command, port, log)
     }

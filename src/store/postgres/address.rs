@@ -153,9 +153,13 @@ impl Address {
         let idle = limits.idle_in_transaction.as_millis();
         match role {
             // A commit that is acknowledged is on disk, whatever the server's default is.
+            // All its statements go by keys, but a plan that is made while a table is small and
+            // kept while it grows would read the whole of it (and a plan that does so all the
+            // same, for a table of one row, has a cost at which it would be compiled).
             Role::Worker => format!(
                 "{given} -c synchronous_commit=on -c lock_timeout={lock} \
-                 -c statement_timeout={statement} -c idle_in_transaction_session_timeout={idle}"
+                 -c statement_timeout={statement} -c idle_in_transaction_session_timeout={idle} \
+                 -c enable_seqscan=off -c jit=off"
             ),
             Role::Reader => format!(
                 "{given} -c default_transaction_read_only=on -c lock_timeout={lock} \
