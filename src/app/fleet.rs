@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,8 @@ pub struct Wanted {
     pub results_topic: String,
     pub replication: u16,
     pub min_insync: u16,
+    /// How long a write waits for others to travel with.
+    pub linger: Duration,
     pub store: store::Options,
     pub log: log::Options,
 }
@@ -83,6 +86,7 @@ impl Options {
                 partitions: wanted.partitions,
                 durability,
                 record_bytes_max: COMMAND_BYTES_MAX,
+                linger: wanted.linger,
                 limits: wanted.log,
             },
         })

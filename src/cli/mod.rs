@@ -254,6 +254,7 @@ fn fleet(config: &Config) -> Result<Option<fleet::Options>, Failed> {
         results_topic: log.results_topic.clone(),
         replication: log.replication,
         min_insync: log.min_insync,
+        linger: log.linger,
         store: config.store.clone(),
         log: config.log.clone(),
     };

@@ -1,6 +1,7 @@
 //! What makes a fleet: PostgreSQL and Kafka, together or not at all.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -47,6 +48,9 @@ pub struct FleetSettings {
     /// Brokers that must have a command before it is acknowledged; 2 in production
     #[arg(long, env, global = true, default_value_t = 1)]
     pub(super) kafka_min_insync: u16,
+    /// How long a write waits for others to travel with to Kafka
+    #[arg(long, env, global = true, default_value = "5ms", value_parser = values::span)]
+    pub(super) kafka_linger: Duration,
     /// Port of a worker's health, readiness and metrics; 0 takes a free one
     #[arg(long, env, global = true, default_value_t = 9464)]
     pub(super) worker_metrics_port: u16,
@@ -99,6 +103,7 @@ pub struct Log {
     pub results_topic: String,
     pub replication: u16,
     pub min_insync: u16,
+    pub linger: Duration,
 }
 
 /// What of a fleet is configured. Unless the purpose is [`Purpose::Database`], both or neither.
@@ -160,6 +165,10 @@ impl FleetSettings {
                 format!("must be between 1 and KAFKA_REPLICATION, which is {replication}");
             return Err(bad("KAFKA_MIN_INSYNC", problem));
         }
+        if self.kafka_linger > values::LINGER_MAX {
+            let problem = "must be at most 1s: every write waits for it";
+            return Err(bad("KAFKA_LINGER", problem));
+        }
         let brokers = self.brokers()?;
         Ok(brokers.map(|brokers| Log {
             brokers,
@@ -168,6 +177,7 @@ impl FleetSettings {
             results_topic: self.results_topic.clone(),
             replication,
             min_insync: self.kafka_min_insync,
+            linger: self.kafka_linger,
         }))
     }
 

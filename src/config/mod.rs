@@ -166,7 +166,7 @@ impl Settings {
     }
 
     fn check_times(&self) -> Result<(), BadConfig> {
-        if self.batch_linger > values::BATCH_LINGER_MAX {
+        if self.batch_linger > values::LINGER_MAX {
             return Err(bad(
                 "BATCH_LINGER",
                 "must be at most 1s: every write waits for it",

@@ -15,7 +15,7 @@ pub const SERVER_CORES_MAX: usize = 1_024;
 /// Bytes of a request body that can be allowed, at most: every connection may hold one.
 pub const BODY_LIMIT_BYTES_MAX: usize = 16 << 20;
 /// A linger, at most: every write waits for it.
-pub const BATCH_LINGER_MAX: Duration = Duration::from_secs(1);
+pub const LINGER_MAX: Duration = Duration::from_secs(1);
 /// A grace, at least: less would cut off what is being answered.
 pub const SHUTDOWN_GRACE_MIN: Duration = Duration::from_secs(1);
 /// Bytes of a request head that can be allowed, at most: hyper gives up at about 400 KB.

@@ -11,8 +11,8 @@
 //! 5. `publish`: from which snapshot readers read; `encode`: the thread that makes encodings;
 //!    [`refresh`]: the task that follows the feed.
 //!
-//! A snapshot is complete as identity when it is published; encodings follow, each made once and
-//! never changed. Two servers with the same todos serve the same bytes under the same tags.
+//! A snapshot is complete as identity when it is published, and as gzip where that is wanted and
+//! little has changed; other encodings follow, each made once and never changed. Two servers with the same todos serve the same bytes under the same tags.
 
 mod body;
 mod build;
@@ -42,6 +42,7 @@ pub use publish::{Pin, Published, Reader};
 
 use crate::domain::{Applied, Hash128, Key};
 use coded::Coded;
+use encode::Bell;
 use gzip::Packed;
 use hints::Hints;
 use list::{List, Place, Spans};
@@ -97,6 +98,8 @@ pub struct Snapshot {
     /// What stands deflated before each chapter, and in all; filled in order by the encoder.
     packed: Box<[OnceLock<Packed>]>,
     coded: Coded,
+    /// Told when gzip is asked for; shared with the versions before and after.
+    bell: Arc<Bell>,
 }
 
 impl Snapshot {
@@ -110,6 +113,7 @@ impl Snapshot {
             departed,
             packed: packed.into(),
             coded: Coded::default(),
+            bell: Arc::default(),
         }
     }
 
@@ -132,7 +136,10 @@ impl Snapshot {
             }
         }
         let list = renew::renew(&self.list, edits);
-        Self::new(list, positions, Arc::clone(&self.hints), departed)
+        Self {
+            bell: Arc::clone(&self.bell),
+            ..Self::new(list, positions, Arc::clone(&self.hints), departed)
+        }
     }
 
     /// Todos.
@@ -213,10 +220,13 @@ impl Snapshot {
     }
 
     /// Length of the slice's body; `None` while it isn't there in this coding. What was there
-    /// once stays.
+    /// once stays. Gzip is kept ready while somebody asks for it.
     #[must_use]
     pub fn body_bytes(&self, slice: &Slice, coding: Coding) -> Option<u64> {
         let (from, to) = self.places(slice);
+        if coding == Coding::Gzip {
+            self.bell.ask_gzip();
+        }
         match coding {
             Coding::Identity => Some(self.identity_bytes(slice)),
             Coding::Gzip if from == to => Some((gzip::OPEN.len() + gzip::CLOSE_BYTES) as u64),
@@ -250,6 +260,11 @@ impl Snapshot {
         let (from, to) = self.places(slice);
         let text_bytes = self.list.sums(to).bytes - self.list.sums(from).bytes;
         if slice.is_empty() { 2 } else { text_bytes + 1 }
+    }
+
+    /// Whether every slice is there as gzip.
+    fn has_gzip(&self) -> bool {
+        self.packed.last().is_some_and(|all| all.get().is_some())
     }
 
     fn gzip(&self) -> gzip::Sums<'_> {

@@ -10,6 +10,7 @@
 
 use std::ops::Deref;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Cache};
@@ -21,7 +22,9 @@ use super::encode::Bell;
 pub struct Published {
     current: Arc<ArcSwap<Snapshot>>,
     retired: Mutex<Vec<Arc<Snapshot>>>,
-    /// Rung for the encoder when there is a new snapshot, or never will be again.
+    /// Snapshots published so far.
+    version: AtomicU64,
+    /// Rung for the encoder when there is something to make, or never will be again.
     pub(super) bell: Arc<Bell>,
 }
 
@@ -29,21 +32,27 @@ impl Published {
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Arc<Self> {
         Arc::new(Self {
+            bell: Arc::clone(&snapshot.bell),
             current: Arc::new(ArcSwap::from_pointee(snapshot)),
             retired: Mutex::default(),
-            bell: Arc::default(),
+            version: AtomicU64::new(1),
         })
     }
 
     /// Makes `snapshot` what is read from now on. Frees old ones that nobody reads any more.
     pub fn publish(&self, mut snapshot: Snapshot) {
         let departed = std::mem::take(&mut snapshot.departed);
+        // One that was loaded anew has another.
+        snapshot.bell = Arc::clone(&self.bell);
         let new = Arc::new(snapshot);
         let old = self.current.swap(Arc::clone(&new));
         for id in departed {
             new.hints.remove(id);
         }
-        self.bell.ring();
+        self.version.fetch_add(1, Ordering::Relaxed);
+        if !new.has_gzip() && self.bell.wants_gzip() {
+            self.bell.ring();
+        }
         self.lock_retired().push(old);
         self.sweep();
     }
@@ -52,6 +61,11 @@ impl Published {
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// Counts what was published.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
     }
 
     #[must_use]

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::Published;
+use super::gzip::Deflater;
+use super::{Published, encode};
 use crate::clock::Stopwatch;
 use crate::domain::{Applied, Range};
 use crate::feed::{End, Subscriber};
@@ -54,6 +55,7 @@ pub async fn run(
     marks: &Marks,
     mut on_publish: impl FnMut(Renewed),
 ) -> Result<(), Halt> {
+    let mut deflater = Deflater::new();
     loop {
         let mut applied = match subscriber.next().await {
             Ok(applied) => applied,
@@ -69,6 +71,7 @@ pub async fn run(
         let next = current.renew(&applied);
         // Released before publishing, so that publishing may free it.
         drop(current);
+        encode::ahead(&next, &published.bell, &mut deflater);
         published.publish(next);
         marks.advance(&applied);
         on_publish(Renewed {
@@ -109,8 +112,8 @@ mod tests {
 
     use crate::domain::Position;
     use crate::feed::{self, Publisher};
-    use crate::snapshot::Builder;
     use crate::snapshot::tests::{applied, created, todo};
+    use crate::snapshot::{Builder, Coding};
     use uuid::Uuid;
 
     async fn follow(feed: Vec<Vec<Applied>>) -> (Arc<Published>, Result<(), Halt>) {
@@ -191,6 +194,30 @@ mod tests {
         assert_eq!(end, Ok(()));
         assert_eq!(published.snapshot().len(), 3);
         assert_eq!(published.snapshot().positions(), [2, 1]);
+    }
+
+    #[tokio::test]
+    async fn who_asked_for_gzip_finds_it_in_what_is_published_next() {
+        for asks in [false, true] {
+            let (to_feed, from_feed) = feed::embedded::open(&feed::Options::default());
+            let published = Published::new(Builder::new().build(vec![0]));
+            if asks {
+                let snapshot = published.snapshot();
+                // An empty list is there in any case, and asked for nevertheless.
+                assert!(snapshot.body_bytes(&snapshot.all(), Coding::Gzip).is_some());
+            }
+            let mut to_feed = Publisher::Embedded(to_feed);
+            to_feed.publish(vec![create(1, 0, 0)]).await.unwrap();
+            drop(to_feed);
+            let mut from_feed = Subscriber::Embedded(from_feed);
+            let marks = Marks::new(&[0], 10);
+            run(&mut from_feed, &published, &marks, |_| {})
+                .await
+                .unwrap();
+            let snapshot = published.snapshot();
+            let gzip = snapshot.body_bytes(&snapshot.all(), Coding::Gzip);
+            assert_eq!(gzip.is_some(), asks);
+        }
     }
 
     #[tokio::test]

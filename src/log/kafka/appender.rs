@@ -1,17 +1,12 @@
 //! The servers' end: a producer of commands.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Options;
 use crate::domain::{Command, Hash128, Position};
 use crate::kafka::{Failure, Limits, Producer, SetupError};
 use crate::log::AppendError;
 
-/// How long a command waits for others to travel with. Without any wait each has a request of its
-/// own, at more than twice the work for both sides; more than this is only latency, since under
-/// load commands gather while those before them are under way.
-const LINGER: Duration = Duration::from_millis(1);
 /// Where all claims of gift codes stand: the stock is counted by one owner at a time.
 const GIFT_CODES: u16 = 0;
 
@@ -31,7 +26,7 @@ impl Appender {
             queue_records_max: options.limits.queue_commands_max,
             queue_bytes_max: options.limits.queue_bytes_max,
             record_bytes_max: options.record_bytes_max,
-            linger: LINGER,
+            linger: options.linger,
         };
         let producer = Producer::open(&options.cluster, &options.topic, limits)?;
         Ok(Self {

@@ -35,6 +35,10 @@ pub struct Options {
     pub durability: Durability,
     /// Bytes of the largest command, encoded.
     pub record_bytes_max: usize,
+    /// How long a command waits for others to travel with. The client sends each partition's
+    /// commands in a request of their own, and with little to travel with these are most of the
+    /// work on both sides.
+    pub linger: Duration,
     pub limits: Limits,
 }
 

@@ -27,6 +27,7 @@ fn options(cluster: Cluster) -> Options {
         partitions: PARTITIONS,
         durability: DURABILITY,
         record_bytes_max: 1 << 20,
+        linger: Duration::from_millis(1),
         limits: limits(),
     }
 }

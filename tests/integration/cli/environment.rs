@@ -111,6 +111,7 @@ fn a_bad_value_of_a_fleet_names_its_variable() {
         ("KAFKA_PARTITIONS", &["0", "1025", "-1", "many"]),
         ("KAFKA_REPLICATION", &["0", "-1"]),
         ("KAFKA_MIN_INSYNC", &["0", "2"]),
+        ("KAFKA_LINGER", &["2s", "-1s", "soon"]),
         ("DB_POOL_SIZE", &["0", "1001", "some"]),
         ("WORKER_METRICS_PORT", &["65536", "http"]),
         ("BATCH_BYTES", &["200000000"]),
