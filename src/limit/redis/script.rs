@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, LuaInterface};
 use fred::prelude::{Builder, Config, ReconnectPolicy};
@@ -49,6 +50,7 @@ pub(super) struct Lease<'a> {
 }
 
 /// A bucket in a call.
+#[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub key: &'a Key,
     pub wanted: usize,
@@ -62,6 +64,9 @@ impl<'a> Asked<'a> {
         }
     }
 }
+
+/// The answer as it comes: see `lua/admit.lua`.
+type Told = (i64, i64, i64, i64, Bytes);
 
 /// The answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -131,38 +136,40 @@ impl Script {
     pub async fn call<'a>(
         &self,
         lease: Option<&Lease<'_>>,
-        plain: impl ExactSizeIterator<Item = Asked<'a>>,
-        with_slot: impl ExactSizeIterator<Item = Asked<'a>>,
+        plain: impl ExactSizeIterator<Item = Asked<'a>> + Clone,
+        with_slot: impl ExactSizeIterator<Item = Asked<'a>> + Clone,
         extra: Option<Value>,
     ) -> Result<Reply, Failed> {
         // The client would keep the call until it is connected, when nobody waits for it any more.
         if !self.client.is_connected() {
             return Err(Failed::Unconnected);
         }
-        let buckets = plain.len() + with_slot.len();
-        let mut keys = Vec::with_capacity(1 + buckets);
-        keys.push(self.leases());
-        let mut arguments = Vec::with_capacity(11 + buckets);
-        arguments.extend(self.limits.clone());
-        push_lease(&mut arguments, lease);
-        arguments.push(count(2 + plain.len()));
-        for asked in plain.chain(with_slot) {
-            keys.push(self.bucket(asked.key));
-            arguments.push(count(asked.wanted));
-        }
-        arguments.extend(extra);
-        let call = self.send(keys, arguments);
-        let numbers = timeout(self.deadline, call)
+        let (first_with_slot, buckets) = (2 + plain.len(), plain.chain(with_slot));
+        let question = || {
+            let mut keys = vec![self.leases()];
+            keys.extend(buckets.clone().map(|asked| self.bucket(asked.key)));
+            let mut arguments = Vec::with_capacity(12);
+            arguments.extend(self.limits.clone());
+            push_lease(&mut arguments, lease);
+            arguments.push(count(first_with_slot));
+            arguments.push(Value::from(counts(buckets.clone())));
+            arguments.extend(extra.clone());
+            (keys, arguments)
+        };
+        let call = self.send(question);
+        let answer = timeout(self.deadline, call)
             .await
             .map_err(|_| Failed::Late(self.deadline))??;
-        Reply::of(&numbers, buckets).ok_or(Failed::Malformed)
+        let asked = buckets.clone().count();
+        Reply::of(&answer)
+            .filter(|reply| reply.buckets.len() == asked)
+            .ok_or(Failed::Malformed)
     }
 
     async fn send(
         &self,
-        keys: Vec<RedisKey>,
-        arguments: Vec<Value>,
-    ) -> Result<Vec<i64>, fred::error::Error> {
+        question: impl Fn() -> (Vec<RedisKey>, Vec<Value>),
+    ) -> Result<Told, fred::error::Error> {
         let options = CallOptions {
             max_attempts: Some(1),
             timeout: Some(self.deadline),
@@ -171,13 +178,13 @@ impl Script {
         };
         let client = self.client.with_options(&options);
         let hash = self.loaded.sha1().clone();
-        let first: Result<Vec<i64>, _> = client
-            .evalsha(hash.clone(), keys.clone(), arguments.clone())
-            .await;
+        let (keys, arguments) = question();
+        let first: Result<Told, _> = client.evalsha(hash.clone(), keys, arguments).await;
         match first {
             Err(error) if error.details().starts_with("NOSCRIPT") => {
                 let source = self.loaded.lua().cloned().unwrap_or_default();
                 client.script_load::<(), _>(source).await?;
+                let (keys, arguments) = question();
                 client.evalsha(hash, keys, arguments).await
             }
             answered => answered,
@@ -249,29 +256,41 @@ fn count(many: usize) -> Value {
     i64::try_from(many).unwrap_or(i64::MAX).into()
 }
 
+/// How many requests each bucket has; nothing where each has one.
+fn counts<'a>(buckets: impl Iterator<Item = Asked<'a>> + Clone) -> Bytes {
+    if buckets.clone().all(|asked| asked.wanted == 1) {
+        return Bytes::new();
+    }
+    let wanted = |asked: Asked<'_>| u32::try_from(asked.wanted).unwrap_or(u32::MAX);
+    let counts = buckets.flat_map(|asked| wanted(asked).to_le_bytes());
+    counts.collect()
+}
+
 fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 impl Reply {
-    fn of(numbers: &[i64], buckets: usize) -> Option<Self> {
-        let (&[servers, epoch, alone, left], answers) = numbers.split_first_chunk::<4>()?;
-        if answers.len() != 3 * buckets {
-            return None;
-        }
-        let answer = |three: &[i64]| {
+    fn of((servers, epoch, alone, left, answers): &Told) -> Option<Self> {
+        let (numbers, rest) = answers.as_chunks::<8>();
+        let (answers, odd) = numbers.as_chunks::<3>();
+        let answer = |numbers: &[[u8; 8]; 3]| {
+            let [granted, remaining, wait_ms] = numbers.map(i64::from_le_bytes);
             Some(Answer {
-                granted: usize::try_from(three[0]).ok()?,
-                remaining: u64::try_from(three[1]).ok()?,
-                wait_ms: u64::try_from(three[2]).ok(),
+                granted: usize::try_from(granted).ok()?,
+                remaining: u64::try_from(remaining).ok()?,
+                wait_ms: u64::try_from(wait_ms).ok(),
             })
         };
+        if !(rest.is_empty() && odd.is_empty()) {
+            return None;
+        }
         Some(Self {
-            servers: u32::try_from(servers).ok()?,
-            epoch,
-            alone: usize::try_from(alone).ok()?,
-            slots_left: u32::try_from(left).ok()?,
-            buckets: answers.chunks(3).map(answer).collect::<Option<_>>()?,
+            servers: u32::try_from(*servers).ok()?,
+            epoch: *epoch,
+            alone: usize::try_from(*alone).ok()?,
+            slots_left: u32::try_from(*left).ok()?,
+            buckets: answers.iter().map(answer).collect::<Option<_>>()?,
         })
     }
 }

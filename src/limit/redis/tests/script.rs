@@ -41,7 +41,7 @@ fn key(nth: usize) -> Key {
     Key::User(format!("user {nth}").into())
 }
 
-fn asked(keys: &[(Key, usize)]) -> impl ExactSizeIterator<Item = Asked<'_>> {
+fn asked(keys: &[(Key, usize)]) -> impl ExactSizeIterator<Item = Asked<'_>> + Clone {
     keys.iter().map(|(key, wanted)| Asked {
         key,
         wanted: *wanted,
