@@ -8,11 +8,12 @@ use hyper::header::{HeaderValue, RETRY_AFTER};
 use ipnet::IpNet;
 use serde_json::json as value;
 
+use super::core::Core;
 use super::peer;
 use super::response::Problem;
 use super::service::Call;
 use super::stamp::{Stamp, Told, seconds};
-use crate::limit::{Ask, By, Decision, Key, Refusal, TOKEN, Verdict, network};
+use crate::limit::{Ask, By, Decision, Key, Permit, Refusal, TOKEN, Verdict, network};
 use crate::metrics::Admission;
 
 /// The IANA registry of problem types, which the draft on rate limit headers adds this one to.
@@ -65,7 +66,7 @@ impl Options {
         self.rate != RateScope::None || self.slots != SlotScope::None
     }
 
-    fn pays(&self, kind: Kind) -> bool {
+    pub(super) fn pays(&self, kind: Kind) -> bool {
         match self.rate {
             RateScope::None => false,
             RateScope::Writes => kind != Kind::Read,
@@ -99,41 +100,46 @@ pub async fn admit(call: &Call, kind: Kind, user: Option<&str>) -> Result<(), Pr
     if key.is_none() && !slot {
         return Ok(());
     }
-    let Decision { verdict, rate, by } = call.core.limits.ask(Ask { key, slot }).await;
-    let stamp = Stamp { rate, slot, by };
-    let metrics = &call.core.metrics;
+    let decision = call.core.limits.ask(Ask { key, slot }).await;
+    let Judged { stamp, permit } = judge(&call.core, kind, slot, decision);
+    let (permit, refused) = match permit {
+        Ok(permit) => (permit, Ok(())),
+        Err(problem) => (None, Err(problem)),
+    };
+    call.admitted(stamp, permit);
+    refused
+}
+
+/// What admission makes of a request.
+pub struct Judged {
+    /// What its answer says of the limits.
+    pub stamp: Option<Stamp>,
+    /// Its slot, if it needs one and passes; a problem if it does not pass.
+    pub permit: Result<Option<Permit>, Problem>,
+}
+
+/// What a decision means for a request, which is counted with it. `slot` is whether it needs one.
+pub fn judge(core: &Core, kind: Kind, slot: bool, decision: Decision) -> Judged {
+    let Decision { verdict, rate, by } = decision;
+    let stamp = Some(Stamp { rate, slot, by });
+    let metrics = &core.metrics;
     if let Some(rate) = rate {
         metrics.tokens(rate.remaining / TOKEN);
     }
     if by != By::Whole {
         metrics.admission(Admission::WithoutRedis);
     }
-    match verdict {
-        Verdict::Admitted(permit) => {
-            metrics.admission(Admission::Allowed);
-            call.admitted(Some(stamp), permit);
-            Ok(())
+    let (counted, stamp, permit) = match verdict {
+        Verdict::Admitted(permit) => (Admission::Allowed, stamp, Ok(permit)),
+        _ if core.shared.options.admission.shadow => (Admission::Shadowed, stamp, Ok(None)),
+        Verdict::Refused(refusal) if refusal.rate => {
+            (Admission::OverRate, stamp, Err(refused(refusal)))
         }
-        _ if options.shadow => {
-            metrics.admission(Admission::Shadowed);
-            call.admitted(Some(stamp), None);
-            Ok(())
-        }
-        Verdict::Refused(refusal) => {
-            let by_rate = refusal.rate;
-            metrics.admission(if by_rate {
-                Admission::OverRate
-            } else {
-                Admission::OverSlots
-            });
-            call.admitted(Some(stamp), None);
-            Err(refused(refusal))
-        }
-        Verdict::Unknown => {
-            metrics.admission(Admission::Unknown);
-            Err(unknown(kind))
-        }
-    }
+        Verdict::Refused(refusal) => (Admission::OverSlots, stamp, Err(refused(refusal))),
+        Verdict::Unknown => (Admission::Unknown, None, Err(unknown(kind))),
+    };
+    metrics.admission(counted);
+    Judged { stamp, permit }
 }
 
 fn refused(refusal: Refusal) -> Problem {

@@ -12,7 +12,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use super::hot::{Answers, Desk};
 use super::sweep::Connections;
-use super::{RateScope, Shared, connection, listener};
+use super::{Shared, connection, listener};
 use crate::metrics::CoreMetrics;
 use crate::snapshot::{Pin, Reader};
 use crate::{clock, limit};
@@ -69,12 +69,9 @@ impl Core {
         }
     }
 
-    /// Whether list reads are answered without hyper; limited ones are not.
+    /// Whether list reads are answered without hyper.
     pub(super) fn is_hot(&self) -> bool {
-        let options = &self.shared.options;
-        options.hot_path
-            && self.surface == Surface::Public
-            && options.admission.rate != RateScope::All
+        self.shared.options.hot_path && self.surface == Surface::Public
     }
 
     /// The newest snapshot.

@@ -2,13 +2,16 @@
 //!
 //! What one read brings is answered with one write. The requests are told apart in [`head`], with the
 //! help of [`last`]; their answers stand ready in [`ready`], and [`output`] sends them without
-//! copying. Nothing is allocated for a request; a connection that waits for one holds its socket and nothing else.
+//! copying. Nothing is allocated for a request; a connection that waits for one holds its socket and
+//! nothing else. Where reads pay, [`limited`] asks for them first.
 //!
 //! The loop must not answer differently from hyper's way: a request is answered here only if all
 //! that it says is understood here. An integration test holds the two together.
 
+mod fields;
 mod head;
 mod last;
+mod limited;
 mod output;
 mod ready;
 #[cfg(test)]
@@ -16,7 +19,6 @@ mod tests;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -26,6 +28,7 @@ use hyper::{Method, StatusCode};
 pub use output::Output;
 pub use ready::Answers;
 
+use super::admission;
 use super::core::Core;
 use super::gate::{self, Passed};
 use super::socket::{Phase, Socket};
@@ -33,12 +36,15 @@ use crate::clock::Stopwatch;
 use crate::metrics::Handler;
 use head::{Asked, Next};
 use last::Last;
+use limited::Round;
+use output::Own;
 
 /// What one core's connections use in turn, and no two at once.
 pub struct Desk {
     pub answers: Answers,
     last: Last,
     output: Output,
+    round: Box<Round>,
 }
 
 impl Desk {
@@ -47,6 +53,7 @@ impl Desk {
             answers,
             last: Last::default(),
             output: Output::default(),
+            round: Box::new(Round::new()),
         })
     }
 }
@@ -88,6 +95,8 @@ enum Stop {
     Dry,
     /// The output must be sent first.
     Full,
+    /// Whether the next ones may pass is not known yet.
+    Undecided,
     /// The last answer closes the connection.
     Closing,
     /// A request of so many bytes for hyper.
@@ -106,6 +115,8 @@ struct Hot {
     waiting: Option<Box<Output>>,
     /// Whether the connection ends once it has.
     closing: bool,
+    /// Requests that wait for a decision, or for what waits before them.
+    round: Option<Box<Round>>,
 }
 
 impl Hot {
@@ -122,6 +133,13 @@ impl Hot {
                 self.waiting = None;
                 socket.enter(Phase::Idle);
                 socket.note_head(&socket.unread.borrow());
+            }
+            if let Some(round) = &mut self.round {
+                if round.poll_decided(cx).is_pending() {
+                    socket.enter(Phase::Serving);
+                    return Poll::Pending;
+                }
+                socket.enter(Phase::Idle);
             }
             let mut unread = socket.unread.take();
             let input = &mut *core.input.borrow_mut();
@@ -168,18 +186,28 @@ impl Hot {
         bytes: &[u8],
     ) -> Option<Leave> {
         let mut desk = core.desk.borrow_mut();
+        if let Some(round) = self.round.take() {
+            desk.round = round;
+        }
+        let is_limited = core.shared.options.admission.pays(admission::Kind::Read);
         let mut rest = bytes;
         loop {
-            let stop = desk.answer(core, &mut rest);
+            let stop = if is_limited {
+                desk.answer_limited(core, socket, &mut rest)
+            } else {
+                desk.answer(core, &mut rest)
+            };
             match desk.output.poll_send(cx, socket) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => {
                     drop(desk.output.take());
+                    desk.round.clear();
                     return Some(Leave::Done(Passed::Over(None)));
                 }
                 Poll::Pending => {
                     socket.enter(Phase::Flushing);
                     self.waiting = Some(Box::new(desk.output.take()));
+                    self.round = desk.take_round();
                     self.closing = matches!(stop, Stop::Closing);
                     self.keep(socket, rest, matches!(stop, Stop::Dry));
                     return None;
@@ -187,6 +215,11 @@ impl Hot {
             }
             match stop {
                 Stop::Full => {}
+                Stop::Undecided => {
+                    self.round = desk.take_round();
+                    self.keep(socket, rest, false);
+                    return None;
+                }
                 Stop::Closing => return Some(Leave::Done(Passed::Over(None))),
                 Stop::Dry => {
                     if rest.len() < bytes.len() {
@@ -232,15 +265,18 @@ impl Desk {
             if !self.output.has_room() {
                 break Stop::Full;
             }
-            let asked = match self.last.next(rest, head_bytes_max) {
-                Next::Hot(asked) => asked,
-                Next::Framed { bytes } => break Stop::Framed { bytes },
-                Next::Partial => break Stop::Dry,
-                Next::Unframed => break Stop::Unframed,
+            let asked = match self.next(rest, head_bytes_max) {
+                Ok(asked) => asked,
+                Err(stop) => break stop,
             };
             let fields = asked.split_off(rest);
             let closes = asked.fields.closes || draining;
-            counts.0[self.put_answer(fields, &asked, closes) as usize] += 1;
+            let own = Own {
+                request_id: asked.request_id(fields),
+                limits: None,
+                closes,
+            };
+            counts.count(self.put_answer(fields, &asked, own));
             if closes {
                 break Stop::Closing;
             }
@@ -249,19 +285,27 @@ impl Desk {
         stop
     }
 
-    fn put_answer(&mut self, fields: &[u8], asked: &Asked, closes: bool) -> Kind {
+    /// The list read that `bytes` begin with, or why there is none.
+    fn next(&mut self, bytes: &[u8], head_bytes_max: usize) -> Result<Asked, Stop> {
+        match self.last.next(bytes, head_bytes_max) {
+            Next::Hot(asked) => Ok(asked),
+            Next::Framed { bytes } => Err(Stop::Framed { bytes }),
+            Next::Partial => Err(Stop::Dry),
+            Next::Unframed => Err(Stop::Unframed),
+        }
+    }
+
+    fn put_answer(&mut self, fields: &[u8], asked: &Asked, own: Own<'_>) -> Kind {
         let Asked { line, fields: said } = asked;
-        let part = |place: &Range<usize>| &fields[place.clone()];
-        let request_id = said.request_id.as_ref().map(part);
-        let tags = said.tags.as_ref().map(part);
+        let tags = said.tags.as_ref().map(|place| &fields[place.clone()]);
         let ready = self.answers.to(line.limit, said.accepts);
         let has_it = tags.is_some_and(|tags| ready.is_named_by(tags));
         if has_it {
-            self.output.put_not_modified(ready, request_id, closes);
+            self.output.put_not_modified(ready, own);
         } else if line.wants_body {
-            self.output.put_found(ready, request_id, closes);
+            self.output.put_found(ready, own);
         } else {
-            self.output.put_head(ready, request_id, closes);
+            self.output.put_head(ready, own);
         }
         match (line.wants_body, has_it) {
             (true, false) => Kind::Get,
@@ -280,14 +324,24 @@ enum Kind {
     GetHad,
     Head,
     HeadHad,
+    /// The client is over its limit.
+    GetOver,
+    HeadOver,
+    /// Whether it is, nobody can tell.
+    GetUnknown,
+    HeadUnknown,
 }
 
 /// Method and status of each [`Kind`].
-const KINDS: [(Method, StatusCode); 4] = [
+const KINDS: [(Method, StatusCode); 8] = [
     (Method::GET, StatusCode::OK),
     (Method::GET, StatusCode::NOT_MODIFIED),
     (Method::HEAD, StatusCode::OK),
     (Method::HEAD, StatusCode::NOT_MODIFIED),
+    (Method::GET, StatusCode::TOO_MANY_REQUESTS),
+    (Method::HEAD, StatusCode::TOO_MANY_REQUESTS),
+    (Method::GET, StatusCode::SERVICE_UNAVAILABLE),
+    (Method::HEAD, StatusCode::SERVICE_UNAVAILABLE),
 ];
 
 /// Answers of one batch, by kind.
@@ -295,6 +349,10 @@ const KINDS: [(Method, StatusCode); 4] = [
 struct Counts([u32; KINDS.len()]);
 
 impl Counts {
+    fn count(&mut self, kind: Kind) {
+        self.0[kind as usize] += 1;
+    }
+
     /// Counts the batch as so many requests that took as long as it did.
     fn flush(self, core: &Core, watch: Stopwatch) {
         if self.0 == [0; KINDS.len()] {

@@ -6,22 +6,27 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use hyper::header::{HeaderMap, HeaderName};
+use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use super::service::Call;
+use super::socket::Socket;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address of a request's client.
 pub fn client(call: &Call) -> IpAddr {
-    // A connection that is gone by now has no address, and needs none.
-    let peer = call.socket.peer().unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let lines = call.headers().get_all(X_FORWARDED_FOR).iter();
     forwarded(
-        peer,
-        call.headers(),
+        of(&call.socket),
+        lines.map(HeaderValue::as_bytes),
         &call.core.shared.options.admission.trusted_proxies,
     )
+}
+
+/// The address that a connection is from. One that is gone by now has none, and needs none.
+pub fn of(socket: &Socket) -> IpAddr {
+    socket.peer().unwrap_or(Ipv4Addr::UNSPECIFIED.into())
 }
 
 /// Whether an address is one of `networks`.
@@ -30,12 +35,16 @@ pub fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-fn forwarded(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+/// The address of the client of a request with these lines of `X-Forwarded-For`.
+pub fn forwarded<'a>(
+    peer: IpAddr,
+    lines: impl DoubleEndedIterator<Item = &'a [u8]>,
+    trusted: &[IpNet],
+) -> IpAddr {
     let mut client = peer.to_canonical();
-    let mut lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
     let entries = lines
-        .by_ref()
-        .flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','));
+        .rev()
+        .flat_map(|line| line.rsplit(|&byte| byte == b','));
     for entry in entries {
         if !is_in(trusted, client) {
             break;
@@ -68,11 +77,8 @@ mod tests {
 
     fn client(peer: &str, lines: &[&str]) -> String {
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(X_FORWARDED_FOR, line.parse().unwrap());
-        }
-        forwarded(peer.parse().unwrap(), &headers, &trusted).to_string()
+        let lines = lines.iter().map(|line| line.as_bytes());
+        forwarded(peer.parse().unwrap(), lines, &trusted).to_string()
     }
 
     #[test]

@@ -119,12 +119,7 @@ pub async fn serve(
     let headers = response.headers_mut();
     headers.extend(request_id.map(|id| (X_REQUEST_ID, id)));
     if let Some(stamp) = call.stamp.take() {
-        let shared = &call.core.shared;
-        stamp.write(
-            headers,
-            shared.options.admission.told,
-            &shared.limit_headers,
-        );
+        stamp.told(&call.core.shared).insert(headers);
     }
     if call.parts.method == Method::HEAD && response_may_have_body {
         // hyper derives it from the body, but not for HEAD.

@@ -1,7 +1,11 @@
 //! The headers that tell the limits, on admitted and refused responses alike.
 
+use std::fmt;
+use std::io::Write as _;
+
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::Shared;
 use super::response::header;
 use crate::limit::{By, Rate, Rule, TOKEN};
 
@@ -31,10 +35,60 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Writes the headers. `fixed` are those of the limits as they are configured.
-    pub fn write(self, headers: &mut HeaderMap, told: Told, fixed: &Fixed) {
+    /// The stamp as the server is configured to tell it.
+    pub fn told(self, shared: &Shared) -> Lines<'_> {
+        Lines {
+            stamp: self,
+            told: shared.options.admission.told,
+            fixed: &shared.limit_headers,
+        }
+    }
+}
+
+/// The headers of a stamp.
+#[derive(Clone, Copy)]
+pub struct Lines<'a> {
+    stamp: Stamp,
+    told: Told,
+    /// Those of the limits as they are configured.
+    fixed: &'a Fixed,
+}
+
+/// A header's value: one that stands ready, or one to be written.
+enum Value<'a> {
+    Ready(&'a HeaderValue),
+    Text(fmt::Arguments<'a>),
+}
+
+impl Lines<'_> {
+    /// Puts them among the headers of a response.
+    pub fn insert(self, headers: &mut HeaderMap) {
+        self.each(|name, value| {
+            let value = match value {
+                Value::Ready(value) => value.clone(),
+                Value::Text(text) => header(&text.to_string()),
+            };
+            headers.insert(name, value);
+        });
+    }
+
+    /// Writes them as they are sent. Allocates nothing where the limits are as configured.
+    pub fn write(self, wire: &mut Vec<u8>) {
+        self.each(|name, value| {
+            wire.extend_from_slice(name.as_str().as_bytes());
+            wire.extend_from_slice(b": ");
+            match value {
+                Value::Ready(value) => wire.extend_from_slice(value.as_bytes()),
+                Value::Text(text) => wire.write_fmt(text).expect("memory takes what is written"),
+            }
+            wire.extend_from_slice(b"\r\n");
+        });
+    }
+
+    fn each(self, mut put: impl FnMut(HeaderName, Value<'_>)) {
+        let Lines { stamp, told, fixed } = self;
         let made;
-        let fixed = match self.rate {
+        let fixed = match stamp.rate {
             Some(rate) if rate.rule != fixed.rule => {
                 made = Fixed::new(rate.rule, fixed.slots_max);
                 &made
@@ -42,47 +96,53 @@ impl Stamp {
             _ => fixed,
         };
         if told.x
-            && let Some(Rate { remaining, .. }) = self.rate
+            && let Some(Rate { remaining, .. }) = stamp.rate
         {
-            headers.insert(X_CAPACITY, fixed.capacity.clone());
-            headers.insert(X_RATE, fixed.rate.clone());
-            headers.insert(X_REMAINING, header(&two_decimals(remaining)));
+            put(X_CAPACITY, Value::Ready(&fixed.capacity));
+            put(X_RATE, Value::Ready(&fixed.rate));
+            // Cut: never more than there are.
+            let hundredths = remaining / (TOKEN / 100);
+            let (whole, part) = (hundredths / 100, hundredths % 100);
+            put(X_REMAINING, Value::Text(format_args!("{whole}.{part:02}")));
         }
         if told.draft {
-            let policy = match (self.rate, self.slot) {
+            let policy = match (stamp.rate, stamp.slot) {
                 (Some(_), false) => Some(&fixed.rate_policy),
                 (Some(_), true) => Some(&fixed.both_policies),
                 (None, true) => Some(&fixed.slot_policy),
                 (None, false) => None,
             };
-            headers.extend(policy.map(|policy| (POLICY, policy.clone())));
-            if let Some(rate) = self.rate {
-                headers.insert(STATE, header(&state(rate)));
+            if let Some(policy) = policy {
+                put(POLICY, Value::Ready(policy));
+            }
+            if let Some(rate) = stamp.rate {
+                put(STATE, Value::Text(format_args!("{}", State(rate))));
             }
         }
-        let source = match self.by {
+        let source = match stamp.by {
             By::Share => Some("local"),
             By::Policy => Some("open"),
             By::Whole => None,
         };
-        if told.x || told.draft {
-            headers.extend(source.map(|source| (X_SOURCE, HeaderValue::from_static(source))));
+        if (told.x || told.draft)
+            && let Some(source) = source
+        {
+            put(X_SOURCE, Value::Text(format_args!("{source}")));
         }
     }
 }
 
-/// Tokens with two decimals, cut: never more than there are.
-fn two_decimals(micro_tokens: u64) -> String {
-    let hundredths = micro_tokens / (TOKEN / 100);
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
-}
-
 /// `r` whole requests are left, and in `t` seconds there is one more (draft-11, 4).
-fn state(Rate { rule, remaining }: Rate) -> String {
-    let left = remaining / TOKEN;
-    match rule.wait_ms(remaining % TOKEN) {
-        Some(wait_ms) => format!("\"rate\";r={left};t={}", seconds(wait_ms)),
-        None => format!("\"rate\";r={left}"),
+struct State(Rate);
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rate { rule, remaining } = self.0;
+        write!(f, "\"rate\";r={}", remaining / TOKEN)?;
+        match rule.wait_ms(remaining % TOKEN) {
+            Some(wait_ms) => write!(f, ";t={}", seconds(wait_ms)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -140,12 +200,21 @@ mod tests {
     };
 
     fn stamped(rate: Option<Rate>, slot: bool, by: By, told: Told) -> Vec<String> {
-        let mut headers = HeaderMap::new();
-        Stamp { rate, slot, by }.write(&mut headers, told, &Fixed::new(RULE, 100));
-        let lines = headers
+        let (mut headers, mut wire) = (HeaderMap::new(), vec![]);
+        let lines = Lines {
+            stamp: Stamp { rate, slot, by },
+            told,
+            fixed: &Fixed::new(RULE, 100),
+        };
+        lines.insert(&mut headers);
+        lines.write(&mut wire);
+        let inserted: Vec<String> = headers
             .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
-        lines.collect()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        let written: Vec<&str> = std::str::from_utf8(&wire).unwrap().lines().collect();
+        assert_eq!(inserted, written);
+        inserted
     }
 
     fn left(remaining: u64, rule: Rule) -> Rate {

@@ -10,7 +10,9 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Ask, By, Decision, Figures, Key, Options, Permit, Rate, Refusal, Slot, Verdict};
+use super::{
+    Ask, By, Decision, Decisions, Figures, Key, Options, Permit, Rate, Refusal, Slot, Verdict,
+};
 use crate::clock::Stopwatch;
 use crate::domain::bucket::{Bucket, Rule};
 
@@ -99,6 +101,11 @@ impl Local {
         self.decide(ask, self.options.rate, &slots, can_wait, By::Whole)
     }
 
+    #[must_use]
+    pub fn ask_many(&self, key: &Key, count: u32) -> Decisions {
+        self.decide_many(key, count, self.options.rate, By::Whole)
+    }
+
     /// Decides by `rule` and `slots`. `slots_come_free` is whether waiting for one can help.
     pub(super) fn decide(
         &self,
@@ -120,21 +127,17 @@ impl Local {
                 by,
             };
         };
+        if !ask.slot {
+            return self.decide_many(key, 1, rule, by).nth(0);
+        }
         self.with_bucket(key, rule, |bucket, now| {
             let has_token = bucket.available(rule, now) > 0;
-            let permit = if has_token && ask.slot {
-                slots.take()
-            } else {
-                None
-            };
-            let passes = has_token && (permit.is_some() || !ask.slot);
-            let taken = bucket.take(rule, now, passes.into());
-            let verdict = if passes {
-                Verdict::Admitted(permit)
-            } else if has_token {
-                Verdict::Refused(Refusal::no_slot(slots_come_free))
-            } else {
-                Verdict::Refused(Refusal::no_token(taken.wait_ms))
+            let permit = if has_token { slots.take() } else { None };
+            let taken = bucket.take(rule, now, permit.is_some().into());
+            let verdict = match permit {
+                Some(permit) => Verdict::Admitted(Some(permit)),
+                None if has_token => Verdict::Refused(Refusal::no_slot(slots_come_free)),
+                None => Verdict::Refused(Refusal::no_token(taken.wait_ms)),
             };
             let rate = Some(Rate {
                 rule,
@@ -142,6 +145,20 @@ impl Local {
             });
             Decision { verdict, rate, by }
         })
+    }
+
+    /// Decides by `rule` about `count` requests that need no slot.
+    pub(super) fn decide_many(&self, key: &Key, count: u32, rule: Rule, by: By) -> Decisions {
+        let taken = self.with_bucket(key, rule, |bucket, now| bucket.take(rule, now, count));
+        Decisions {
+            granted: taken.granted,
+            others: Some(Refusal::no_token(taken.wait_ms)),
+            rate: Some(Rate {
+                rule,
+                remaining: taken.remaining,
+            }),
+            by,
+        }
     }
 
     /// Notes what Redis says is left of a key's bucket: if it goes away, this goes on from there.
@@ -258,6 +275,22 @@ mod tests {
                 .sum()
         });
         assert_eq!(passed, 1_000);
+    }
+
+    #[test]
+    fn many_at_once_are_decided_as_one_after_the_other() {
+        for capacity in [0, 5, 20] {
+            let rule = Rule { capacity, rate: 0 };
+            let (at_once, in_turn) = (local(rule, 1), local(rule, 1));
+            let key = Key::User("a".into());
+            for count in [0, 1, 3, 7] {
+                let many = at_once.ask_many(&key, count);
+                for nth in 0..count {
+                    let (one, other) = (many.nth(nth), in_turn.ask(&of("a", false)));
+                    assert_eq!(format!("{one:?}"), format!("{other:?}"), "{rule:?}");
+                }
+            }
+        }
     }
 
     #[test]

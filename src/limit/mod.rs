@@ -7,6 +7,7 @@
 //! response that ends are all the same.
 
 mod local;
+mod many;
 mod redis;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use crate::domain::bucket::{Rule, TOKEN, TOKENS_MAX};
 pub use local::Local;
+pub use many::{Asking, Decisions};
 pub use redis::{Check, Redis, Unfit, Unusable, check_url};
 
 /// Time after which a refused in-flight request may try again: when a slot comes free nobody knows.
@@ -246,6 +248,16 @@ impl Core {
         match self {
             Core::Local(local) => local.ask(&ask),
             Core::Redis(core) => core.ask(ask).await,
+        }
+    }
+
+    /// Whether `count` requests of one key, which need no slot, may pass: the first of them, as many
+    /// as there are tokens. In this process' memory that is decided at once.
+    #[must_use]
+    pub fn ask_many(&self, key: Key, count: u32) -> Asking {
+        match self {
+            Core::Local(local) => Asking::Decided(local.ask_many(&key, count)),
+            Core::Redis(core) => core.ask_many(key, count),
         }
     }
 

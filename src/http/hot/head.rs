@@ -5,13 +5,11 @@
 //! it says is known here to mean the same as there. When in doubt it is not.
 
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
-use httparse::{Header, Request, Status};
+use httparse::{Request, Status};
 
-use super::super::conditional::Accepts;
-use super::super::headers::{is_host, is_request_id};
 use super::super::query;
+use super::fields::{Fields, Said, place};
 
 /// Header fields of a head that is read here; one with more is hyper's, which takes a hundred.
 /// Browsers behind two proxies send some thirty.
@@ -47,26 +45,18 @@ pub struct Line {
     pub bytes: usize,
 }
 
-/// What the fields say. Places count from the first field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fields {
-    pub accepts: Option<Accepts>,
-    /// Where the value of `If-None-Match` stands. It is text.
-    pub tags: Option<Range<usize>>,
-    /// Where a request id stands that may be echoed.
-    pub request_id: Option<Range<usize>>,
-    /// Whether the client wants the connection closed.
-    pub closes: bool,
-    /// The fields and the empty line behind them.
-    pub bytes: usize,
-}
-
 impl Asked {
     /// Takes the head off the bytes that it was found in, and gives its fields.
     pub fn split_off<'a>(&self, rest: &mut &'a [u8]) -> &'a [u8] {
         let (head, behind) = rest.split_at(self.line.bytes + self.fields.bytes);
         *rest = behind;
         &head[self.line.bytes..]
+    }
+
+    /// The request id that may be echoed, in the head's fields.
+    pub fn request_id<'a>(&self, fields: &'a [u8]) -> Option<&'a [u8]> {
+        let place = self.fields.request_id.as_ref()?;
+        Some(&fields[place.clone()])
     }
 }
 
@@ -96,33 +86,19 @@ pub fn next(bytes: &[u8], head_bytes_max: usize) -> Next {
         }
     };
     // Behind the line feed that ends the line.
-    let target_end = request.path.map_or(0, |target| place(bytes, target).end);
+    let target_end = request
+        .path
+        .map_or(0, |target| place(bytes, target.as_bytes()).end);
     let line_end = bytes[target_end..].iter().position(|byte| *byte == b'\n');
     let line_bytes = target_end + line_end.map_or(0, |at| at + 1);
-    let fields = &bytes[line_bytes..head_bytes];
     Next::Hot(Asked {
         line: Line {
             wants_body: request.method == Some("GET"),
             limit,
             bytes: line_bytes,
         },
-        fields: Fields {
-            accepts: said.codings.map(|codings| Accepts::of([codings])),
-            tags: said.tags.map(|tags| place(fields, tags)),
-            request_id: said
-                .request_id
-                .filter(|id| is_request_id(id))
-                .map(|id| place(fields, id)),
-            closes: said.closes,
-            bytes: fields.len(),
-        },
+        fields: said.in_places(&bytes[line_bytes..head_bytes]),
     })
-}
-
-/// Where in `bytes` the text stands that was found there.
-fn place(bytes: &[u8], text: &str) -> Range<usize> {
-    let begin = text.as_ptr() as usize - bytes.as_ptr() as usize;
-    begin..begin + text.len()
 }
 
 pub enum Target {
@@ -143,96 +119,6 @@ impl Target {
     }
 }
 
-/// What a head's fields say, as far as it matters here.
-#[derive(Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a question of its own, and the answers are independent"
-)]
-struct Said<'a> {
-    hosts: usize,
-    has_good_host: bool,
-    closes: bool,
-    body_bytes: Option<u64>,
-    codings: Option<&'a str>,
-    tags: Option<&'a str>,
-    request_id: Option<&'a str>,
-    /// Only hyper can tell where the request ends.
-    is_unframed: bool,
-    /// Something that is not spoken here.
-    is_odd: bool,
-}
-
-impl<'a> Said<'a> {
-    fn of(fields: &[Header<'a>]) -> Self {
-        let mut said = Self::default();
-        for field in fields {
-            said.take(field.name, field.value);
-        }
-        said
-    }
-
-    fn take(&mut self, name: &'a str, value: &'a [u8]) {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
-        // By length first: most fields of a head are of no interest here.
-        match name.len() {
-            4 if is("host") => {
-                self.hosts += 1;
-                self.has_good_host = is_host(value);
-            }
-            10 if is("connection") => self.closes |= lists_close(value),
-            12 if is("x-request-id") => {
-                // The first one counts.
-                self.request_id = self.request_id.or(Some(text(value).unwrap_or("")));
-            }
-            13 if is("if-none-match") => keep(&mut self.tags, value, &mut self.is_odd),
-            15 if is("accept-encoding") => keep(&mut self.codings, value, &mut self.is_odd),
-            17 if is("consistency-token") => self.is_odd = true,
-            14 if is("content-length") => {
-                let length = length(value).filter(|_| self.body_bytes.is_none());
-                self.is_unframed |= length.is_none();
-                self.body_bytes = length;
-            }
-            17 if is("transfer-encoding") => self.is_unframed = true,
-            6 if is("expect") => self.is_unframed = true,
-            7 if is("upgrade") => self.is_unframed = true,
-            _ => {}
-        }
-    }
-
-    fn is_plain(&self) -> bool {
-        self.hosts == 1 && self.has_good_host && self.body_bytes.is_none() && !self.is_odd
-    }
-}
-
-/// Keeps the value of a field that is known here only once and as text.
-fn keep<'a>(known: &mut Option<&'a str>, value: &'a [u8], is_odd: &mut bool) {
-    let value = text(value);
-    *is_odd |= value.is_none() || known.is_some();
-    *known = value;
-}
-
-/// The value as text, on hyper's terms (`HeaderValue::to_str`).
-fn text(value: &[u8]) -> Option<&str> {
-    let is_visible = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
-    std::str::from_utf8(value)
-        .ok()
-        .filter(|_| value.iter().all(is_visible))
-}
-
-/// Whether `Connection` names `close`.
-fn lists_close(value: &[u8]) -> bool {
-    let mut options = text(value).unwrap_or("").split(',');
-    options.any(|option| option.trim().eq_ignore_ascii_case("close"))
-}
-
-/// Digits only. What no body can have is hyper's to refuse.
-fn length(value: &[u8]) -> Option<u64> {
-    let digits = text(value).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
-    let length = digits.parse().ok()?;
-    i64::try_from(length).is_ok().then_some(length)
-}
-
 /// Whether a head ends in `bytes`, of which those before `searched` are known to hold no end.
 ///
 /// As hyper does: a head that came in parts is not parsed until it is whole.
@@ -250,6 +136,9 @@ pub fn ends(bytes: &[u8], searched: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
+    use super::super::super::conditional::Accepts;
     use super::*;
 
     const LIMIT: usize = 1_024;

@@ -71,6 +71,8 @@ mod tests {
             "Host: h\r\nX-Request-Id: i\r\n\r\n",
             "Host: h\r\nX-Request-Id: i\r\nConnection: close\r\n\r\n",
             "Host: h\r\nX-Request-Id: j\r\n\r\n",
+            "Host: h\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n",
+            "Host: h\r\nX-Forwarded-For: 192.0.2.2\r\n\r\n",
             "Host: h\r\nX-Request-Id: j\r\nContent-Length: 1\r\n\r\n",
             "Host: h\n\n",
         ];

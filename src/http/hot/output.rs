@@ -7,9 +7,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
+use hyper::Response;
 
+use super::super::response::{Body, head_to_wire};
 use super::super::socket::Socket;
-use super::ready::Ready;
+use super::super::stamp::Lines;
+use super::ready::{DATE, Ready};
 use crate::snapshot::{Chunk, Parts};
 
 /// Pieces that wait and that one write takes, at most.
@@ -31,6 +34,30 @@ pub struct Output {
     rest: Option<Parts>,
 }
 
+/// Header fields that belong to one answer only, in their order.
+#[derive(Clone, Copy, Default)]
+pub struct Own<'a> {
+    pub request_id: Option<&'a [u8]>,
+    /// Where reads are limited.
+    pub limits: Option<&'a Lines<'a>>,
+    pub closes: bool,
+}
+
+impl Own<'_> {
+    /// All but what hyper writes at the end, and that.
+    fn split_off_last(self) -> (Self, Self) {
+        let last = Self {
+            closes: self.closes,
+            ..Self::default()
+        };
+        let first = Self {
+            closes: false,
+            ..self
+        };
+        (first, last)
+    }
+}
+
 /// Bytes to send, never none.
 enum Piece {
     Ready(Rc<Ready>, Range<usize>),
@@ -45,16 +72,16 @@ impl Output {
     }
 
     /// Puts a 304 behind what is there.
-    pub fn put_not_modified(&mut self, ready: &Rc<Ready>, request_id: Option<&[u8]>, closes: bool) {
+    pub fn put_not_modified(&mut self, ready: &Rc<Ready>, own: Own<'_>) {
         let head = ready.not_modified();
-        let fields = self.put_fields(request_id, closes);
+        let fields = self.put_fields(own);
         self.put(ready, head.begin..head.fields_end, fields, head.end);
     }
 
     /// Puts a 200 behind what is there.
-    pub fn put_found(&mut self, ready: &Rc<Ready>, request_id: Option<&[u8]>, closes: bool) {
+    pub fn put_found(&mut self, ready: &Rc<Ready>, own: Own<'_>) {
         let head = ready.found();
-        let fields = self.put_fields(request_id, closes);
+        let fields = self.put_fields(own);
         self.put(ready, head.begin..head.fields_end, fields, ready.end());
         self.rest = ready.pages();
         self.fill();
@@ -62,17 +89,48 @@ impl Output {
 
     /// Puts the head of a 200 behind what is there. To HEAD, the length is among the answer's own
     /// fields, and stands before the last of them.
-    pub fn put_head(&mut self, ready: &Rc<Ready>, request_id: Option<&[u8]>, closes: bool) {
+    pub fn put_head(&mut self, ready: &Rc<Ready>, own: Own<'_>) {
         let head = ready.found();
-        if !closes {
-            let fields = self.put_fields(request_id, false);
+        let (own, last) = own.split_off_last();
+        let fields = self.put_fields(own);
+        if !last.closes {
             self.put(ready, head.begin..head.fields_end, fields, head.end);
             return;
         }
-        let fields = self.put_fields(request_id, false);
         self.put(ready, head.begin..head.fields_end, fields, head.length_end);
-        let fields = self.put_fields(None, true);
+        let fields = self.put_fields(last);
         self.put(ready, head.length_end..head.length_end, fields, head.end);
+    }
+
+    /// Puts an answer that does not stand ready behind what is there; to HEAD, without its body.
+    pub fn put_made(
+        &mut self,
+        response: Response<Body>,
+        own: Own<'_>,
+        wants_body: bool,
+        date: &str,
+    ) {
+        let begin = self.fields.len();
+        self.fields.extend(head_to_wire(&response));
+        let length = response.body().remaining_bytes();
+        let length = format!("content-length: {length}\r\n");
+        let (own, last) = own.split_off_last();
+        self.put_fields(own);
+        if wants_body {
+            self.put_fields(last);
+            self.fields.extend_from_slice(length.as_bytes());
+        } else {
+            self.fields.extend_from_slice(length.as_bytes());
+            self.put_fields(last);
+        }
+        for part in [DATE, date.as_bytes(), b"\r\n\r\n"] {
+            self.fields.extend_from_slice(part);
+        }
+        if wants_body && let Body::Full(Some(bytes)) = response.into_body() {
+            self.fields.extend_from_slice(&bytes);
+        }
+        let made = begin..self.fields.len();
+        self.pieces.push(Piece::Fields(made));
     }
 
     /// Puts `begin`, `fields` and what follows `begin` up to `end`, in as few pieces as can be.
@@ -88,14 +146,17 @@ impl Output {
         self.pieces.push(Piece::Ready(Rc::clone(ready), rest));
     }
 
-    fn put_fields(&mut self, request_id: Option<&[u8]>, closes: bool) -> Range<usize> {
+    fn put_fields(&mut self, own: Own<'_>) -> Range<usize> {
         let begin = self.fields.len();
-        if let Some(id) = request_id {
+        if let Some(id) = own.request_id {
             for part in [b"x-request-id: ", id, b"\r\n"] {
                 self.fields.extend_from_slice(part);
             }
         }
-        if closes {
+        if let Some(limits) = own.limits {
+            limits.write(&mut self.fields);
+        }
+        if own.closes {
             self.fields.extend_from_slice(b"connection: close\r\n");
         }
         begin..self.fields.len()

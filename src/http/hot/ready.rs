@@ -118,7 +118,7 @@ impl Ready {
     }
 }
 
-const DATE: &[u8] = b"date: ";
+pub const DATE: &[u8] = b"date: ";
 
 impl Head {
     fn write(wire: &mut Vec<u8>, fields: &[u8], length: Option<u64>, date: &Date) -> Self {
@@ -198,6 +198,11 @@ impl Answers {
     pub fn tick(&mut self, now: Timestamp, snapshot: &Pin) {
         self.date.set(now);
         self.follow(snapshot);
+    }
+
+    /// The time as `Date` gives it now.
+    pub fn date(&self) -> &str {
+        &self.date.text
     }
 
     /// Lets go of all that was made from another snapshot.

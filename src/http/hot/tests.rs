@@ -44,7 +44,7 @@ fn published() -> Arc<Published> {
     Published::new(builder.build(vec![0]))
 }
 
-fn core() -> Rc<Core> {
+fn core(rate: RateScope) -> Rc<Core> {
     let time = Duration::from_mins(1);
     let options = Options {
         head_bytes_max: 16 << 10,
@@ -59,14 +59,14 @@ fn core() -> Rc<Core> {
         cache_control: "no-cache".parse().unwrap(),
         hot_path: true,
         admission: Admission {
-            rate: RateScope::Writes,
+            rate,
             slots: SlotScope::GiftCodes,
             shadow: false,
             told: Told {
                 x: true,
                 draft: true,
             },
-            trusted_proxies: vec![],
+            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             proxy_protocol: false,
         },
         metrics_apart: false,
@@ -81,8 +81,9 @@ fn core() -> Rc<Core> {
     let store = Directory::new().open().unwrap();
     let (log, _) = log::embedded::open(log::Options::default(), 0, crate::clock::now);
     let limits = limit::Options {
+        // More than is asked for.
         rate: Rule {
-            capacity: 1,
+            capacity: limit::TOKENS_MAX,
             rate: 1,
         },
         slots_max: 1,
@@ -154,8 +155,13 @@ fn skip_answer(answers: &mut BufReader<TcpStream>) {
 }
 
 #[test]
-fn a_request_allocates_nothing() {
-    let core = core();
+fn a_request_allocates_nothing_whether_it_pays_or_not() {
+    for rate in [RateScope::Writes, RateScope::All] {
+        allocates_nothing(&core(rate));
+    }
+}
+
+fn allocates_nothing(core: &Rc<Core>) {
     let get = |target: &str, fields: &str| {
         format!("GET {target} HTTP/1.1\r\nHost: localhost:8080\r\n{fields}\r\n")
     };
@@ -173,11 +179,12 @@ fn a_request_allocates_nothing() {
         "/todos?limit=10",
         "Accept-Encoding: gzip;q=0.3, br;q=0.25, *;q=0\r\n",
     );
-    let mixed = [&*small, &tagged, &had, &coded].concat();
-    for (requests, count) in [(small.repeat(16), 16), (large, 1), (mixed, 4)] {
+    let forwarded = get("/todos?limit=1", "X-Forwarded-For: 192.0.2.1\r\n");
+    let mixed = [&*small, &tagged, &had, &coded, &forwarded].concat();
+    for (requests, count) in [(small.repeat(16), 16), (large, 1), (mixed, 5)] {
         let allocations = |times| {
             let requests = requests.clone();
-            allocations(&core, move |address| ask(address, &requests, count, times))
+            allocations(core, move |address| ask(address, &requests, count, times))
         };
         // What a connection allocates, and what is made once, is the same for many as for few.
         allocations(10);

@@ -15,11 +15,13 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::super::{Ask, By, Decision, Key, OnFailure, Rate, Refusal, Verdict};
+use super::super::{
+    Ask, Asking, By, Decision, Decisions, Key, OnFailure, Rate, Refusal, TOKEN, Verdict,
+};
 use super::breaker::Breaker;
 use super::holder::{Holder, Shared};
 use super::lane::Lane;
-use super::queue::{Batch, Entry, Queue, Waiter};
+use super::queue::{Batch, Entry, Many, Queue, Single};
 use super::script::{Answer, Asked, Failed, Lease, Reply, Script};
 use super::{HEARTBEAT, LEASE, PROBE_EVERY, Server};
 use crate::clock::Stopwatch;
@@ -87,19 +89,37 @@ impl Core {
     }
 
     pub async fn ask(&self, ask: Ask) -> Decision {
-        if self.breaker.is_open() || self.script.get().is_none() {
-            return self.fall_back(&ask);
+        let key = match ask {
+            Ask {
+                key: Some(key),
+                slot: false,
+            } => return self.ask_many(key, 1).await.nth(0),
+            Ask { key, .. } => key,
+        };
+        if self.is_without_redis() {
+            return self.fall_back(key);
         }
         let (waiter, answer) = oneshot::channel();
-        let needs_slot = ask.slot;
-        self.queue.borrow_mut().push(ask, waiter);
-        self.wake(needs_slot);
+        self.queue.borrow_mut().push(key, waiter);
+        self.wake(true);
         // A lane that ends leaves nobody behind; what has no answer all the same is not let pass.
-        answer.await.unwrap_or(Decision {
-            verdict: Verdict::Unknown,
-            rate: None,
-            by: By::Policy,
-        })
+        answer.await.unwrap_or(Decisions::UNKNOWN.nth(0))
+    }
+
+    pub fn ask_many(&self, key: Key, count: u32) -> Asking {
+        if self.is_without_redis() {
+            return Asking::Decided(self.fall_back_many(&key, count));
+        }
+        let (answer, asking) = oneshot::channel();
+        self.queue
+            .borrow_mut()
+            .push_many(key, Many { count, answer });
+        self.wake(false);
+        Asking::Waiting(asking)
+    }
+
+    fn is_without_redis(&self) -> bool {
+        self.breaker.is_open() || self.script.get().is_none()
     }
 
     /// Has a lane look at the queue, if one is idle. One that is not looks before it idles.
@@ -213,27 +233,46 @@ impl Core {
             };
             answer(waiter, verdict, None);
         }
-        for (entry, reply_to_it) in batch.plain.entries.into_iter().zip(&mut answers) {
-            self.answer_entry(entry, reply_to_it, false, reply.slots_left);
+        for (entry, said) in batch.plain.entries.into_iter().zip(&mut answers) {
+            self.answer_many(entry, said);
         }
-        for (entry, reply_to_it) in batch.with_slot.entries.into_iter().zip(&mut answers) {
-            self.answer_entry(entry, reply_to_it, true, reply.slots_left);
+        for (entry, said) in batch.with_slot.entries.into_iter().zip(&mut answers) {
+            self.answer_with_slot(entry, said, reply.slots_left);
         }
     }
 
-    fn answer_entry(&self, entry: Entry, said: Answer, needs_slot: bool, slots_left: u32) {
+    /// Who came first is granted first, be it in part.
+    fn answer_many(&self, entry: Entry<Many>, said: Answer) {
+        let rule = self.server.options.rate;
+        let mut ungiven = u32::try_from(said.granted).unwrap_or(u32::MAX);
+        for Many { count, answer } in entry.waiters {
+            let granted = ungiven.min(count);
+            ungiven -= granted;
+            let remaining = said.remaining + u64::from(ungiven) * TOKEN;
+            let decisions = Decisions {
+                granted,
+                others: Some(Refusal::no_token(said.wait_ms)),
+                rate: Some(Rate { rule, remaining }),
+                by: By::Whole,
+            };
+            tell(answer, decisions);
+        }
+        self.note(&entry.key, said.remaining);
+    }
+
+    fn answer_with_slot(&self, entry: Entry<Single>, said: Answer, slots_left: u32) {
         let Entry { key, waiters } = entry;
         let rule = self.server.options.rate;
         for (nth, waiter) in waiters.into_iter().enumerate() {
             let (verdict, remaining) = if nth < said.granted {
-                let permit = needs_slot.then(|| self.holder.permit());
+                let permit = Some(self.holder.permit());
                 (Verdict::Admitted(permit), said.remaining_after(nth))
             } else if said.wait_ms == Some(0) {
                 // There is a token, so it was the slot that was missing.
                 (self.no_slot(), said.remaining)
             } else {
                 let refusal = Refusal {
-                    in_flight: needs_slot && slots_left == 0,
+                    in_flight: slots_left == 0,
                     ..Refusal::no_token(said.wait_ms)
                 };
                 (Verdict::Refused(refusal), said.remaining)
@@ -261,36 +300,29 @@ impl Core {
 
     fn without_redis(&self, batch: Batch) {
         for waiter in batch.alone {
-            let ask = Ask {
-                key: None,
-                slot: true,
-            };
-            drop(waiter.send(self.fall_back(&ask)));
+            drop(waiter.send(self.fall_back(None)));
         }
-        let plain = batch.plain.entries.into_iter().map(|entry| (entry, false));
-        let with_slot = batch.with_slot.entries.into_iter();
-        for (entry, slot) in plain.chain(with_slot.map(|entry| (entry, true))) {
-            let ask = Ask {
-                key: Some(entry.key),
-                slot,
-            };
+        for entry in batch.with_slot.entries {
             for waiter in entry.waiters {
-                drop(waiter.send(self.fall_back(&ask)));
+                drop(waiter.send(self.fall_back(Some(entry.key.clone()))));
+            }
+        }
+        for Entry { key, waiters } in batch.plain.entries {
+            for Many { count, answer } in waiters {
+                tell(answer, self.fall_back_many(&key, count));
             }
         }
     }
 
-    /// What the policy says while Redis is away.
-    fn fall_back(&self, ask: &Ask) -> Decision {
+    /// What the policy says while Redis is away to a request that needs a slot.
+    fn fall_back(&self, key: Option<Key>) -> Decision {
         let Server { options, local, .. } = &*self.server;
-        let servers = self.server.servers.load(Ordering::Relaxed);
-        let rule: Rule = options.rate.share(servers);
         let verdict = match options.on_failure {
             OnFailure::Local => {
-                let slots = Shared(&self.holder);
-                return local.decide(ask, rule, &slots, options.slots_max > 0, By::Share);
+                let (ask, slots) = (Ask { key, slot: true }, Shared(&self.holder));
+                return local.decide(&ask, self.share(), &slots, options.slots_max > 0, By::Share);
             }
-            OnFailure::Open => Verdict::Admitted(ask.slot.then(|| self.holder.permit())),
+            OnFailure::Open => Verdict::Admitted(Some(self.holder.permit())),
             OnFailure::Closed => Verdict::Unknown,
         };
         Decision {
@@ -298,6 +330,25 @@ impl Core {
             rate: None,
             by: By::Policy,
         }
+    }
+
+    /// What the policy says while Redis is away to requests that need none.
+    fn fall_back_many(&self, key: &Key, count: u32) -> Decisions {
+        let Server { options, local, .. } = &*self.server;
+        match options.on_failure {
+            OnFailure::Local => local.decide_many(key, count, self.share(), By::Share),
+            OnFailure::Open => Decisions {
+                granted: count,
+                ..Decisions::UNKNOWN
+            },
+            OnFailure::Closed => Decisions::UNKNOWN,
+        }
+    }
+
+    /// This server's share of the rate.
+    fn share(&self) -> Rule {
+        let servers = self.server.servers.load(Ordering::Relaxed);
+        self.server.options.rate.share(servers)
     }
 
     /// Gives the slots back to the fleet, and is no server any more.
@@ -319,10 +370,16 @@ impl Core {
 }
 
 /// Who has left meanwhile drops the permit, which gives the slot back.
-fn answer(waiter: Waiter, verdict: Verdict, rate: Option<Rate>) {
+fn answer(waiter: Single, verdict: Verdict, rate: Option<Rate>) {
     drop(waiter.send(Decision {
         verdict,
         rate,
         by: By::Whole,
     }));
+}
+
+/// Who has left meanwhile does not get the tokens back, since the bucket may have refilled over
+/// them.
+fn tell(answer: oneshot::Sender<Decisions>, decisions: Decisions) {
+    let _ = answer.send(decisions);
 }

@@ -4,27 +4,68 @@ use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::oneshot;
 
-use super::super::{Ask, Decision, Key};
+use super::super::{Decision, Decisions, Key};
 use super::KEYS_PER_CALL_MAX;
 
-/// A request that waits. Its number is bounded by that of connections: each waits for one answer.
-pub(super) type Waiter = oneshot::Sender<Decision>;
+/// Who waits for an answer. A connection waits for no more than it asked in one read.
+pub(super) trait Waits {
+    /// Requests that the answer is about.
+    fn requests(&self) -> usize;
+    fn has_left(&self) -> bool;
+}
+
+/// A request that needs a slot.
+pub(super) type Single = oneshot::Sender<Decision>;
+
+impl Waits for Single {
+    fn requests(&self) -> usize {
+        1
+    }
+
+    fn has_left(&self) -> bool {
+        self.is_closed()
+    }
+}
+
+/// Requests of one key that came together.
+pub(super) struct Many {
+    pub count: u32,
+    pub answer: oneshot::Sender<Decisions>,
+}
+
+impl Waits for Many {
+    fn requests(&self) -> usize {
+        usize::try_from(self.count).unwrap_or(usize::MAX)
+    }
+
+    fn has_left(&self) -> bool {
+        self.answer.is_closed()
+    }
+}
 
 /// Requests of one key.
-pub(super) struct Entry {
+pub(super) struct Entry<W> {
     pub key: Key,
-    pub waiters: Vec<Waiter>,
+    pub waiters: Vec<W>,
 }
 
 /// Requests that go out in one call: at most [`KEYS_PER_CALL_MAX`] keys.
-#[derive(Default)]
-pub(super) struct Group {
-    pub entries: Vec<Entry>,
+pub(super) struct Group<W> {
+    pub entries: Vec<Entry<W>>,
     index: HashMap<Key, usize>,
 }
 
-impl Group {
-    fn push(&mut self, key: Key, waiter: Waiter) {
+impl<W> Default for Group<W> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            index: HashMap::new(),
+        }
+    }
+}
+
+impl<W: Waits> Group<W> {
+    fn push(&mut self, key: Key, waiter: W) {
         if let Some(&at) = self.index.get(&key) {
             self.entries[at].waiters.push(waiter);
             return;
@@ -39,18 +80,23 @@ impl Group {
     /// Takes out who has left meanwhile: nothing is to be taken for them.
     fn forget_leavers(&mut self) {
         for entry in &mut self.entries {
-            entry.waiters.retain(|waiter| !waiter.is_closed());
+            entry.waiters.retain(|waiter| !waiter.has_left());
         }
         self.entries.retain(|entry| !entry.waiters.is_empty());
     }
 }
 
-#[derive(Default)]
-struct Groups(VecDeque<Group>);
+struct Groups<W>(VecDeque<Group<W>>);
 
-impl Groups {
-    fn push(&mut self, key: Key, waiter: Waiter) {
-        let is_full = |group: &mut Group| {
+impl<W> Default for Groups<W> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<W: Waits> Groups<W> {
+    fn push(&mut self, key: Key, waiter: W) {
+        let is_full = |group: &mut Group<W>| {
             group.entries.len() >= KEYS_PER_CALL_MAX && !group.index.contains_key(&key)
         };
         if self.0.back_mut().is_none_or(is_full) {
@@ -61,7 +107,7 @@ impl Groups {
         }
     }
 
-    fn take(&mut self) -> Group {
+    fn take(&mut self) -> Group<W> {
         let mut group = self.0.pop_front().unwrap_or_default();
         group.forget_leavers();
         group
@@ -72,11 +118,11 @@ impl Groups {
 #[derive(Default)]
 pub(super) struct Batch {
     /// Buckets only.
-    pub plain: Group,
+    pub plain: Group<Many>,
     /// Buckets whose requests need a slot as well.
-    pub with_slot: Group,
+    pub with_slot: Group<Single>,
     /// Requests that need a slot only.
-    pub alone: Vec<Waiter>,
+    pub alone: Vec<Single>,
 }
 
 impl Batch {
@@ -88,18 +134,22 @@ impl Batch {
 /// What waits.
 #[derive(Default)]
 pub(super) struct Queue {
-    plain: Groups,
-    with_slot: Groups,
-    alone: Vec<Waiter>,
+    plain: Groups<Many>,
+    with_slot: Groups<Single>,
+    alone: Vec<Single>,
 }
 
 impl Queue {
-    pub fn push(&mut self, ask: Ask, waiter: Waiter) {
-        match (ask.key, ask.slot) {
-            (Some(key), false) => self.plain.push(key, waiter),
-            (Some(key), true) => self.with_slot.push(key, waiter),
-            (None, _) => self.alone.push(waiter),
+    /// Requests that need a slot, each for itself.
+    pub fn push(&mut self, key: Option<Key>, waiter: Single) {
+        match key {
+            Some(key) => self.with_slot.push(key, waiter),
+            None => self.alone.push(waiter),
         }
+    }
+
+    pub fn push_many(&mut self, key: Key, waiter: Many) {
+        self.plain.push(key, waiter);
     }
 
     /// What goes out next; `slots` is whether the call is one that may take slots.

@@ -13,7 +13,7 @@ use fred::types::{Key as RedisKey, Value};
 use tokio::time::timeout;
 
 use super::super::{Key, Options};
-use super::queue::Entry;
+use super::queue::{Entry, Waits};
 use super::{LEASE, PROBE_EVERY};
 use crate::domain::bucket::TOKEN;
 
@@ -57,10 +57,10 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub fn of(entry: &'a Entry) -> Self {
+    pub fn of<W: Waits>(entry: &'a Entry<W>) -> Self {
         Self {
             key: &entry.key,
-            wanted: entry.waiters.len(),
+            wanted: entry.waiters.iter().map(Waits::requests).sum(),
         }
     }
 }

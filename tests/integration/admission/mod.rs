@@ -4,6 +4,7 @@
 mod addresses;
 mod fleet;
 mod outages;
+mod reads;
 mod slots;
 mod told;
 

@@ -5,7 +5,9 @@
 //! the request ids that they make. Streams that only read are compared to the byte; where writes
 //! change the list, ids, times and tags are masked as well.
 
+mod clients;
 mod corpus;
+mod limited;
 mod streams;
 
 use std::io::{ErrorKind, Read, Write};
@@ -55,11 +57,19 @@ struct Pair {
 
 impl Pair {
     fn start() -> Self {
-        let hot = Launch::new()
+        Self::with(&[])
+    }
+
+    /// Two servers with these settings.
+    fn with(settings: &[(&str, &str)]) -> Self {
+        let mut hot = Launch::new()
             .env("SERVER_CORES", "1")
             .env("HEAD_TIMEOUT", "60s")
             .env("BODY_TIMEOUT", "60s")
             .env("BODY_LIMIT_BYTES", "2048");
+        for (name, value) in settings {
+            hot = hot.env(name, value);
+        }
         hot.seed(TODOS);
         let copy = hot.data_copied();
         let path = copy.path().display().to_string();
@@ -89,7 +99,9 @@ impl Pair {
                 .flat_map(|target| codings.map(|coding| (target, coding)))
         };
         let has = |server: &Server, target: &str, coding: &str| {
-            let request = get(target).with("Accept-Encoding", coding);
+            let request = get(target)
+                .with("Accept-Encoding", coding)
+                .with("X-Forwarded-For", &clients::stranger());
             let response = server.anyone().ask(&request).expect(200);
             response.header("Content-Encoding") == Some(coding)
         };
@@ -243,9 +255,7 @@ fn cut<'a>(dice: &mut Dice, bytes: &'a [u8]) -> Vec<&'a [u8]> {
         .collect()
 }
 
-#[test]
-fn the_kept_streams_are_answered_alike() {
-    let mut pair = Pair::start();
+fn compare_kept(pair: &mut Pair) {
     for stream in corpus::streams() {
         pair.compare(&[&stream], Last::Request, nothing_more);
         let (first, second) = stream.split_at(stream.len() / 2);
@@ -253,27 +263,38 @@ fn the_kept_streams_are_answered_alike() {
     }
 }
 
-#[test]
-fn requests_of_any_kind_are_answered_alike() {
-    let mut pair = Pair::start();
+fn compare_any(pair: &mut Pair, streams: u64) {
     let mut dice = dice();
-    for _ in 0..streams_asked() {
+    for _ in 0..streams {
         let stream = streams::requests(&mut dice, &pair.known);
         let parts = cut(&mut dice, &stream);
         pair.compare(&parts, Last::Request, nothing_more);
     }
 }
 
-#[test]
-fn requests_that_were_damaged_are_answered_alike() {
-    let mut pair = Pair::start();
+fn compare_damaged(pair: &mut Pair, streams: u64) {
     let mut dice = dice();
-    for _ in 0..streams_asked() {
+    for _ in 0..streams {
         let mut stream = streams::reads(&mut dice, &pair.known);
         streams::damage(&mut dice, &mut stream);
         let parts = cut(&mut dice, &stream);
         pair.compare(&parts, Last::Finish, nothing_more);
     }
+}
+
+#[test]
+fn the_kept_streams_are_answered_alike() {
+    compare_kept(&mut Pair::start());
+}
+
+#[test]
+fn requests_of_any_kind_are_answered_alike() {
+    compare_any(&mut Pair::start(), streams_asked());
+}
+
+#[test]
+fn requests_that_were_damaged_are_answered_alike() {
+    compare_damaged(&mut Pair::start(), streams_asked());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
+use super::clients::{Clients, stranger};
 use crate::harness::{Dice, Server, get};
 
 /// What is asked for in several codings.
@@ -28,13 +29,16 @@ impl Known {
     pub fn of(server: &Server) -> Self {
         let mut anyone = server.anyone();
         let mut tag = |target: &&str| {
-            let response = anyone.ask(&get(target)).expect(200);
+            let request = get(target).with("X-Forwarded-For", &stranger());
+            let response = anyone.ask(&request).expect(200);
             let tag = response.must("ETag").to_owned();
             let coded = format!("{}-gzip\"", tag.trim_end_matches('"'));
             [coded, tag]
         };
         let tags = TARGETS.iter().flat_map(&mut tag).collect();
-        let todo = anyone.todos()[0]["id"].as_str().unwrap().to_owned();
+        let list = get("/todos").with("X-Forwarded-For", &stranger());
+        let list = anyone.ask(&list).expect(200).list();
+        let todo = list[0]["id"].as_str().unwrap().to_owned();
         Self {
             tags,
             todo,
@@ -47,7 +51,7 @@ fn pick<'a, T: ?Sized>(dice: &mut Dice, from: &[&'a T]) -> &'a T {
     from.choose(dice).unwrap()
 }
 
-fn one_in(dice: &mut Dice, many: u32) -> bool {
+pub fn one_in(dice: &mut Dice, many: u32) -> bool {
     dice.random_ratio(1, many)
 }
 
@@ -91,11 +95,10 @@ impl Head {
 }
 
 /// Fields that a read may have without ceasing to be plain.
-fn put_plain_fields(dice: &mut Dice, head: &mut Head, known: &Known) {
-    const PASSED_OVER: [&str; 9] = [
+fn put_plain_fields(dice: &mut Dice, head: &mut Head, known: &Known, clients: &Clients) {
+    const PASSED_OVER: [&str; 8] = [
         "Cookie: a=b; c=\"d\"",
         "Authorization: Bearer nonsense",
-        "X-Forwarded-For: 192.0.2.1",
         "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         "Accept: */*",
         "Empty:",
@@ -106,6 +109,9 @@ fn put_plain_fields(dice: &mut Dice, head: &mut Head, known: &Known) {
     for _ in 0..dice.random_range(0..4) {
         let field = pick(dice, &PASSED_OVER).to_owned();
         head.put(dice, field);
+    }
+    for line in clients.lines(dice) {
+        head.put(dice, line);
     }
     if one_in(dice, 2) {
         let codings = pick(
@@ -159,7 +165,7 @@ fn put_plain_fields(dice: &mut Dice, head: &mut Head, known: &Known) {
 }
 
 /// A list read as it usually is.
-fn plain(dice: &mut Dice, known: &Known) -> Vec<u8> {
+fn plain(dice: &mut Dice, known: &Known, clients: &Clients) -> Vec<u8> {
     let method = pick(dice, &["GET", "GET", "GET", "HEAD"]);
     let limit = dice.random_range(1..400);
     let limit = format!("/todos?limit={limit}");
@@ -168,7 +174,7 @@ fn plain(dice: &mut Dice, known: &Known) -> Vec<u8> {
         &[TARGETS[0], TARGETS[1], TARGETS[2], TARGETS[3], &limit],
     );
     let mut head = Head::new(dice, format!("{method} {target} HTTP/1.1"));
-    put_plain_fields(dice, &mut head, known);
+    put_plain_fields(dice, &mut head, known, clients);
     head.bytes()
 }
 
@@ -233,10 +239,10 @@ fn odd_line(dice: &mut Dice, known: &Known) -> String {
 }
 
 /// A read that is not plain in one way or another.
-fn odd(dice: &mut Dice, known: &Known, filler_bytes: usize) -> Vec<u8> {
+fn odd(dice: &mut Dice, known: &Known, clients: &Clients, filler_bytes: usize) -> Vec<u8> {
     let line = odd_line(dice, known);
     let mut head = Head::new(dice, line);
-    put_plain_fields(dice, &mut head, known);
+    put_plain_fields(dice, &mut head, known, clients);
     let many = "X: y\r\n".repeat(dice.random_range(50..110)) + "X: y";
     let long = format!("X: {}", "y".repeat(filler_bytes));
     for _ in 0..dice.random_range(0..3) {
@@ -316,13 +322,14 @@ fn put_body(dice: &mut Dice, mut head: Head, body: &str) -> Vec<u8> {
 /// Requests of all kinds that leave the list as it is.
 pub fn requests(dice: &mut Dice, known: &Known) -> Vec<u8> {
     let count = dice.random_range(1..8);
+    let clients = Clients::new(dice);
     let mut request = || match dice.random_range(0..8) {
         0 | 1 => {
             let filler_bytes = dice.random_range(15_000..17_000);
-            odd(dice, known, filler_bytes)
+            odd(dice, known, &clients, filler_bytes)
         }
         2 => refused(dice, known),
-        _ => plain(dice, known),
+        _ => plain(dice, known, &clients),
     };
     (0..count).flat_map(|_| request()).collect()
 }
@@ -331,9 +338,10 @@ pub fn requests(dice: &mut Dice, known: &Known) -> Vec<u8> {
 /// the damage depends on how it reads.
 pub fn reads(dice: &mut Dice, known: &Known) -> Vec<u8> {
     let count = dice.random_range(1..5);
+    let clients = Clients::new(dice);
     let mut request = || match dice.random_range(0..4) {
-        0 => odd(dice, known, 100),
-        _ => plain(dice, known),
+        0 => odd(dice, known, &clients, 100),
+        _ => plain(dice, known, &clients),
     };
     (0..count).flat_map(|_| request()).collect()
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use futures_util::future::join_all;
 use tokio::task::yield_now;
 
-use super::super::super::{Ask, By, Decision, Key, OnFailure, Verdict};
+use super::super::super::{Ask, By, Decision, Decisions, Key, OnFailure, TOKEN, Verdict};
 use super::super::{Core, Redis};
 use super::{RULE, options, run};
 use crate::domain::bucket::Rule;
@@ -49,6 +49,34 @@ fn requests_of_one_key_are_granted_in_part_and_told_what_was_left_for_each() {
         let left = |one: &Decision| one.rate.unwrap().remaining / 1_000_000;
         let told: Vec<u64> = decisions.iter().map(left).collect();
         let falling: Vec<u64> = (0..20).rev().chain([0; 10]).collect();
+        assert_eq!(told, falling);
+    });
+}
+
+#[test]
+fn what_comes_together_is_granted_in_part_in_the_order_of_coming() {
+    run(async {
+        let rule = Rule { rate: 0, ..RULE };
+        let core = core(&redis(rule, 1)).await;
+        let ask = |count| core.ask_many(Key::User("a".into()), count);
+        let (first, leaver, second, third) = (ask(12), ask(5), ask(1), ask(9));
+        drop(leaver);
+        let (first, second, third) = (first.await, second.await, third.await);
+        let told = |decisions: Decisions, count: u32| {
+            (0..count).map(move |nth| {
+                let one = decisions.nth(nth);
+                (passes(&one), one.rate.unwrap().remaining / TOKEN)
+            })
+        };
+        let told: Vec<_> = told(first, 12)
+            .chain(told(second, 1))
+            .chain(told(third, 9))
+            .collect();
+        let falling: Vec<_> = (0..20)
+            .rev()
+            .map(|left| (true, left))
+            .chain([(false, 0); 2])
+            .collect();
         assert_eq!(told, falling);
     });
 }
@@ -186,6 +214,10 @@ fn without_redis_each_policy_does_what_it_says() {
             let decisions = join_all((0..30).map(|_| core.ask(of("a", false)))).await;
             let admitted = |one: &&Decision| matches!(one.verdict, Verdict::Admitted(_));
             let passed = decisions.iter().filter(admitted).count();
+            let many = core.ask_many(Key::User("b".into()), 30).await;
+            let of_many = (0..30).map(|nth| many.nth(nth));
+            assert_eq!(of_many.filter(|one| admitted(&one)).count(), passed);
+            assert_eq!(many.nth(29).by, decisions[29].by);
             let slots = join_all((0..3).map(|_| core.ask(SLOT))).await;
             let slots = slots.iter().filter(admitted).count();
             let by = decisions[0].by;
