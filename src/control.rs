@@ -2,6 +2,7 @@
 //!
 //! One order and its answers are lines of JSON. Whoever may open the directory may give orders.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -57,7 +58,7 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 ///
 /// # Cancel safety
 /// An order under way ends where it is; its sender sees the connection close.
-pub async fn serve(listener: UnixListener, seeder: Seeder) {
+pub async fn serve(listener: UnixListener, seeder: Seeder) -> Infallible {
     loop {
         let done = match listener.accept().await {
             Ok((stream, _)) => obey(stream, &seeder).await,

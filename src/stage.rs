@@ -4,7 +4,7 @@
 //! act on a change waits for it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
@@ -28,6 +28,8 @@ pub struct Stage(Arc<Inner>);
 
 struct Inner {
     at: AtomicU8,
+    /// What the process is at while it starts.
+    starting: Mutex<&'static str>,
     changed: watch::Sender<()>,
     /// Why the process cannot go on.
     fault: OnceLock<String>,
@@ -38,6 +40,7 @@ impl Default for Stage {
         let at = AtomicU8::new(At::Starting as u8);
         Self(Arc::new(Inner {
             at,
+            starting: Mutex::new("the process is starting"),
             changed: watch::Sender::new(()),
             fault: OnceLock::new(),
         }))
@@ -49,6 +52,11 @@ impl Stage {
     pub fn advance(&self, to: At) {
         self.0.at.fetch_max(to as u8, Ordering::Relaxed);
         self.0.changed.send_replace(());
+    }
+
+    /// Says what a process that starts waits for, or is at: a sentence fit for clients.
+    pub fn starts(&self, with: &'static str) {
+        *self.lock_starting() = with;
     }
 
     /// Notes that the process cannot go on: readiness fails from here on, and who waits for
@@ -73,8 +81,20 @@ impl Stage {
         if self.has_reached(At::Serving) {
             Ok(())
         } else {
-            Err("the process is starting")
+            Err(*self.lock_starting())
         }
+    }
+
+    /// Whether there is nothing to serve yet.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        !self.has_reached(At::Serving)
+    }
+
+    /// Waits until there is something to serve, or never will be. Cancel safe.
+    pub async fn started(&self) {
+        self.until(|stage| (!stage.is_starting()).then_some(()))
+            .await;
     }
 
     #[must_use]
@@ -102,6 +122,14 @@ impl Stage {
         self.until(|stage| stage.0.fault.get().cloned()).await
     }
 
+    /// A sentence is replaced by another whole one, whoever panicked.
+    fn lock_starting(&self) -> MutexGuard<'_, &'static str> {
+        self.0
+            .starting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn until<T>(&self, holds: impl Fn(&Self) -> Option<T>) -> T {
         let mut changed = self.0.changed.subscribe();
         loop {
@@ -124,8 +152,10 @@ mod tests {
     #[tokio::test]
     async fn a_stage_is_only_left_for_a_later_one() {
         let stage = Stage::default();
-        assert!(stage.ready().is_err());
+        stage.starts("it waits for the tide");
+        assert_eq!(stage.ready(), Err("it waits for the tide"));
         stage.advance(At::Serving);
+        stage.started().await;
         assert!(stage.ready().is_ok());
         stage.advance(At::Draining);
         stage.advance(At::Serving);

@@ -1,15 +1,14 @@
 //! A server of a fleet, and the tools that work on one: Kafka between, PostgreSQL behind.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::reach::{Missing, until_reachable};
-use super::{App, OpenError, RECENT_OUTCOMES_MAX};
+use super::{App, LOADS, OpenError, WAITS_FOR_KAFKA, WAITS_FOR_POSTGRESQL, nothing_yet};
 use crate::clock::Stopwatch;
 use crate::feed::Subscriber;
 use crate::kafka::{Cluster, Durability, SetupError};
@@ -19,13 +18,17 @@ use crate::marks::Marks;
 use crate::metrics::{FollowerMetrics, Metrics, SnapshotMetrics};
 use crate::snapshot::reload::{self, Follower, Seen};
 use crate::snapshot::{Encoder, Published, Snapshot};
-use crate::stage::Stage;
+use crate::stage::{At, Stage};
 use crate::store::{self, Reader, postgres};
 use crate::{feed, log, runtime};
 
 /// Bytes of an encoded command, at most: 10,200 characters of title and description, each up to
 /// six bytes of JSON (`\u0001`), a user of 128, and the frame.
 const COMMAND_BYTES_MAX: usize = 96 << 10;
+/// Time in which the producer finds brokers that are back: it tries once a second.
+const RECONNECT_TIME: Duration = Duration::from_secs(3);
+const RECONNECT_LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// What a fleet is told, in the words of the configuration.
 pub struct Wanted {
     pub database_url: String,
@@ -109,71 +112,70 @@ pub(super) fn address(url: &str) -> Result<postgres::Address, OpenError> {
         })
 }
 
-/// What a server of a fleet begins with.
-struct Begun {
-    reader: Reader,
-    subscriber: Subscriber,
-    snapshot: Snapshot,
-}
-
-async fn begin(options: &Options) -> Result<Begun, OpenError> {
+/// What a server of a fleet begins with: a place in the feed, and what is applied before it.
+async fn begin(
+    options: &Options,
+    reader: &postgres::Reader,
+    stage: &Stage,
+) -> Result<(Subscriber, Snapshot), OpenError> {
+    stage.starts(WAITS_FOR_KAFKA);
     options.prepare_topics().await?;
-    let reader = open_reader(options).await?;
+    stage.starts(WAITS_FOR_POSTGRESQL);
+    let check = || async { Ok(reader.check().await?) };
+    until_reachable(check).await?;
+    stage.starts(WAITS_FOR_KAFKA);
     // The end of the feed first: what is applied while the todos are read comes after it.
     let mut subscriber = Subscriber::Kafka(feed::kafka::Subscriber::open(&options.feed));
     subscriber.seek_to_end().await;
-    let partitions = usize::from(options.log.partitions);
+    stage.starts(LOADS);
+    let (reader, partitions) = (
+        Reader::Postgres(reader.clone()),
+        usize::from(options.log.partitions),
+    );
     let load = || async { Ok(reload::load(&reader, partitions).await?) };
-    let snapshot = until_reachable(load).await?;
-    Ok(Begun {
-        reader,
-        subscriber,
-        snapshot,
-    })
+    Ok((subscriber, until_reachable(load).await?))
 }
 
 pub(super) async fn open_reader(options: &Options) -> Result<Reader, OpenError> {
-    let open = || async { Ok(postgres::Reader::open(options.postgres.clone()).await?) };
+    let open = || async { Ok(postgres::Reader::open(&options.postgres).await?) };
     until_reachable(open).await.map(Reader::Postgres)
 }
 
-/// Reaches Kafka and PostgreSQL, however long they take to come, loads the todos and starts the
-/// threads behind the HTTP side. No worker need run.
+/// Starts the threads behind the HTTP side. One of them reaches Kafka and PostgreSQL, however long
+/// they take to come, and loads the todos: until then the stage is [`At::Starting`]. No worker need
+/// run.
 ///
 /// # Errors
 /// What will not get better by waiting; nothing goes on running then.
 pub fn open(options: &Options, serving_threads: usize) -> Result<App, OpenError> {
-    let watch = Stopwatch::start();
-    // The subscriber's client lives on the runtime that made it.
-    let runtime = runtime::single_threaded()?;
-    let begun = runtime.block_on(begin(options))?;
     let log = open_log(options)?;
-    info!(todos = begun.snapshot.len(), took = ?watch.elapsed(), "loaded");
-
+    let reader = postgres::Reader::lazy(&options.postgres)?;
     let stage = Stage::default();
     let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::new(serving_threads));
-    let marks = Arc::new(Marks::new(begun.snapshot.positions(), RECENT_OUTCOMES_MAX));
-    let published = Published::new(begun.snapshot);
+    let (published, marks) = nothing_yet(options.log.partitions);
     let encoder = Encoder::spawn(&published)?;
     let (database, kafka) = (Link::new("postgresql"), Link::new("kafka"));
     let links = vec![database.clone(), kafka.clone()];
-    let follower = Follower {
-        subscriber: begun.subscriber,
-        reader: begun.reader.clone(),
+    let refresher = Refresher {
+        options: options.clone(),
+        log: log.clone(),
+        reader: reader.clone(),
         published: Arc::clone(&published),
         marks: Arc::clone(&marks),
         observe: observer(&metrics, database, kafka, log.clone()),
+        stage: stage.clone(),
         stop: stop.clone(),
     };
     let app = App {
         log,
         published,
         marks,
-        reader: begun.reader,
+        reader: Reader::Postgres(reader),
         metrics,
         links,
-        threads: vec![follow(runtime, follower, stage.clone())?],
+        writer: None,
+        refresher: super::refresher(stage.clone(), move || refresher.run())?,
         stage,
         encoder,
         stop,
@@ -181,6 +183,68 @@ pub fn open(options: &Options, serving_threads: usize) -> Result<App, OpenError>
     };
     app.gauge();
     Ok(app)
+}
+
+/// Loads the todos, and makes snapshots of what the workers apply.
+struct Refresher<Observe> {
+    options: Options,
+    log: Appender,
+    reader: postgres::Reader,
+    published: Arc<Published>,
+    marks: Arc<Marks>,
+    observe: Observe,
+    stage: Stage,
+    stop: CancellationToken,
+}
+
+impl<Observe: Fn(Seen)> Refresher<Observe> {
+    fn run(self) -> Result<(), OpenError> {
+        // The subscriber's client lives on the runtime that made it.
+        let runtime = runtime::single_threaded()?;
+        let done = runtime.block_on(self.begin_and_follow());
+        // A question that Kafka does not answer is left behind.
+        runtime.shutdown_background();
+        done
+    }
+
+    /// The producer may not know yet that brokers which were away are back. Reads do not wait for
+    /// brokers that have left meanwhile.
+    async fn until_writable(&self) {
+        let watch = Stopwatch::start();
+        while !self.log.is_reachable() && watch.elapsed() < RECONNECT_TIME {
+            self.stage.starts(WAITS_FOR_KAFKA);
+            sleep(RECONNECT_LOOK_AGAIN).await;
+        }
+    }
+
+    async fn begin_and_follow(self) -> Result<(), OpenError> {
+        let watch = Stopwatch::start();
+        let opening = async {
+            let begun = begin(&self.options, &self.reader, &self.stage).await?;
+            self.until_writable().await;
+            Ok::<_, OpenError>(begun)
+        };
+        let (subscriber, snapshot) = tokio::select! {
+            begun = opening => begun?,
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        info!(todos = snapshot.len(), took = ?watch.elapsed(), "loaded");
+        reload::show(snapshot, &self.published, &self.marks);
+        self.stage.advance(At::Serving);
+        let followed = reload::run(Follower {
+            subscriber,
+            reader: Reader::Postgres(self.reader),
+            published: self.published,
+            marks: self.marks,
+            observe: self.observe,
+            stop: self.stop,
+        });
+        if let Err(halt) = followed.await {
+            self.stage
+                .fail(format!("the snapshot cannot follow the feed: {halt}"));
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn open_log(options: &Options) -> Result<Appender, OpenError> {
@@ -231,19 +295,6 @@ fn observer(
             look();
         }
     }
-}
-
-fn follow(
-    runtime: Runtime,
-    follower: Follower<impl Fn(Seen) + Send + 'static>,
-    stage: Stage,
-) -> Result<JoinHandle<()>, OpenError> {
-    let thread = runtime::spawn("refresher".to_owned(), stage.clone(), move || {
-        if let Err(halt) = runtime.block_on(reload::run(follower)) {
-            stage.fail(format!("the snapshot cannot follow the feed: {halt}"));
-        }
-    });
-    Ok(thread?)
 }
 
 /// Brings the schema of a fleet's database up to date; returns its version before and after.

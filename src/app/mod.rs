@@ -30,9 +30,10 @@ use crate::links::Link;
 use crate::log::Appender;
 use crate::marks::Marks;
 use crate::metrics::Metrics;
+use crate::runtime;
 use crate::seed::Seeder;
 use crate::snapshot::reload::LoadError;
-use crate::snapshot::{Encoder, Published};
+use crate::snapshot::{Builder, Encoder, Published};
 use crate::stage::Stage;
 use crate::store::{self, Reader};
 
@@ -63,15 +64,43 @@ pub enum OpenError {
     },
 }
 
+/// What readiness says of a process that starts.
+const WAITS_FOR_KAFKA: &str = "the process is starting: it waits for Kafka";
+const WAITS_FOR_POSTGRESQL: &str = "the process is starting: it waits for PostgreSQL";
+const LOADS: &str = "the process is starting: it loads the todos";
+
+/// What is there before the todos are loaded.
+fn nothing_yet(partitions: u16) -> (Arc<Published>, Arc<Marks>) {
+    let positions = vec![0; partitions.into()];
+    let marks = Marks::new(&positions, RECENT_OUTCOMES_MAX);
+    let snapshot = Builder::new().build(positions);
+    (Published::new(snapshot), Arc::new(marks))
+}
+
+/// Starts the thread that loads the todos and then follows what is applied. Its error, which is
+/// one of opening, is the stage's fault as well.
+fn refresher(
+    stage: Stage,
+    run: impl FnOnce() -> Result<(), OpenError> + Send + 'static,
+) -> io::Result<JoinHandle<Result<(), OpenError>>> {
+    runtime::spawn("refresher".to_owned(), stage.clone(), move || {
+        let done = run();
+        if let Err(error) = &done {
+            stage.fail(error.to_string());
+        }
+        done
+    })
+}
+
 /// What is on its way to a log that others go on with may take so long, repetitions included.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 const FLUSH_LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Waits for the commands that are on their way. Who is answered has waited for its own: these are
 /// of clients that have left.
-fn flush(log: &Appender) {
+fn flush(log: &Appender, within: Duration) {
     let watch = Stopwatch::start();
-    while log.queued().0 > 0 && watch.elapsed() < FLUSH_TIMEOUT {
+    while log.queued().0 > 0 && watch.elapsed() < within {
         thread::sleep(FLUSH_LOOK_AGAIN);
     }
 }
@@ -86,9 +115,11 @@ pub struct App {
     pub stage: Stage,
     /// What it leans on; nothing when alone.
     pub links: Vec<Link>,
-    threads: Vec<JoinHandle<()>>,
+    /// Alone, who writes to the store.
+    writer: Option<JoinHandle<()>>,
+    refresher: JoinHandle<Result<(), OpenError>>,
     encoder: Encoder,
-    /// Ends the threads that do not end with the log.
+    /// Ends what does not end with the log.
     stop: CancellationToken,
     /// Given up last.
     data_dir: Option<DataDir>,
@@ -124,19 +155,36 @@ impl App {
         }
     }
 
-    /// Takes no more writes; those that were taken are applied (alone) or durable (in a fleet).
-    pub fn close(self) {
+    /// Waits until the todos are loaded, or cannot be: [`App::close`] says why.
+    ///
+    /// # Cancel safety
+    /// Loading goes on.
+    pub async fn loaded(&self) {
+        tokio::select! {
+            () = self.stage.started() => {}
+            _ = self.stage.fault() => {}
+        }
+    }
+
+    /// Takes no more writes; those that were taken are applied (alone) or durable (in a fleet, where
+    /// `within` bounds the wait for that).
+    ///
+    /// # Errors
+    /// Why the todos could not be loaded.
+    pub fn close(self, within: Duration) -> Result<(), OpenError> {
+        // The last to close the database is the writer, which tidies it up.
+        drop(self.reader);
         self.log.close();
         if self.data_dir.is_none() {
-            flush(&self.log);
+            flush(&self.log, within.min(FLUSH_TIMEOUT));
         }
         self.stop.cancel();
-        // The last to close the database is then the writer, which tidies it up.
-        drop(self.reader);
-        for thread in self.threads {
-            // A thread that panicked has said so.
-            drop(thread.join());
+        // A thread that panicked has said so.
+        if let Some(writer) = self.writer {
+            drop(writer.join());
         }
+        let loaded = self.refresher.join().unwrap_or(Ok(()));
         self.encoder.stop();
+        loaded
     }
 }

@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::OpenError;
 use super::alone::count;
 use super::fleet::{Options, config_error};
 use super::reach::until_reachable;
+use super::{OpenError, WAITS_FOR_KAFKA, WAITS_FOR_POSTGRESQL};
 use crate::feed::Publisher;
 use crate::links::Link;
 use crate::log::Consumer;
@@ -57,6 +57,8 @@ pub fn start(options: Options) -> io::Result<Running> {
         let (stage, stop) = (stage.clone(), stop.clone());
         runtime::spawn("worker".to_owned(), stage.clone(), move || {
             let worked = runtime.block_on(work(&options, observe, &stage, stop));
+            // A question that Kafka does not answer is left behind.
+            runtime.shutdown_background();
             if let Err(error) = &worked {
                 stage.fail(format!("the worker has stopped: {error}"));
             }
@@ -79,7 +81,7 @@ async fn work(
     stop: CancellationToken,
 ) -> Result<(), WorkError> {
     let opened = tokio::select! {
-        opened = open(options) => opened?,
+        opened = open(options, stage) => opened?,
         () = stop.cancelled() => return Ok(()),
     };
     let (store, publisher, consumer) = opened;
@@ -97,8 +99,10 @@ async fn work(
 }
 
 /// The store before the group: who joins it can work.
-async fn open(options: &Options) -> Result<(Store, Publisher, Consumer), OpenError> {
+async fn open(options: &Options, stage: &Stage) -> Result<(Store, Publisher, Consumer), OpenError> {
+    stage.starts(WAITS_FOR_KAFKA);
     options.prepare_topics().await?;
+    stage.starts(WAITS_FOR_POSTGRESQL);
     let open = || async { Ok(postgres::Store::open(options.postgres.clone()).await?) };
     let store = until_reachable(open).await?;
     let publisher = feed::kafka::Publisher::open(&options.feed).map_err(config_error)?;

@@ -1,6 +1,7 @@
 //! What is done to a database: `migrate`, `dead-letters`.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use super::Failed;
 use crate::app::dead_letters::DeadLetters;
@@ -29,7 +30,7 @@ pub fn migrate(config: Config) -> Result<(), Failed> {
         log: config.log,
         serving_threads: 0,
     };
-    app::open(data_dir, options)?.close();
+    app::open(data_dir, options)?.close(Duration::ZERO)?;
     println!("the schema in {} is up to date", config.data_dir.display());
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod database;
 mod health;
 mod limiter;
+mod places;
 mod seed;
 mod serve;
 mod work;
@@ -211,7 +212,7 @@ fn run(cli: Cli) -> Result<(), Failed> {
         return Ok(());
     }
     match command {
-        Command::Serve => serve::serve(config, fleet.as_ref()),
+        Command::Serve => serve::serve(&config, fleet.as_ref()),
         Command::Seed { todos } => seed::seed(config, fleet.as_ref(), todos),
         Command::Token { sub, ttl } => token(&config, &sub, ttl),
         Command::Migrate => database::migrate(config),

@@ -1,6 +1,7 @@
 //! `seed`: alone into the directory or through the server that has it, in a fleet through Kafka.
 
 use std::path::Path;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -50,11 +51,16 @@ fn into_directory(
         log: config.log,
         serving_threads: 0,
     };
+    let runtime = runtime::single_threaded().map_err(|error| Failed::Io("cannot start", error))?;
     let app = app::open(data_dir, options)?;
-    let seeded = runtime::single_threaded()
-        .map_err(|error| Failed::Io("cannot start", error))?
-        .block_on(app.seeder().seed(todos, |done| bar.set_position(done)));
-    app.close();
+    let seeded = runtime.block_on(async {
+        app.loaded().await;
+        app.seeder()
+            .seed(todos, |done| bar.set_position(done))
+            .await
+    });
+    // What it has written is applied; nothing else is waited for.
+    app.close(Duration::ZERO)?;
     seeded.map_err(|refused| Failed::Other(refused.to_string()))
 }
 

@@ -1,13 +1,16 @@
 //! `millpond serve`: from a configuration to a process that has ended.
 
-use std::net::{SocketAddr, TcpListener};
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tracing::{info, warn};
 
+use super::places::Place;
 use super::{Failed, kept_secret, reachable};
 use crate::app::{self, App, DataDir, OpenError, fleet};
 use crate::config::Config;
@@ -15,60 +18,71 @@ use crate::control;
 use crate::http::auth::{Authenticator, Key};
 use crate::http::{self, LimitHeaders, Shared, Sharing};
 use crate::limit::Limiter;
-use crate::runtime::{self, Servers};
-use crate::stage::At;
+use crate::runtime::{self, Ended, Servers};
 
 /// Bytes that the secret of HS256 should have at least (RFC 7518, 3.2); fewer are warned of.
 const HS256_SECRET_BYTES: usize = 32;
 
-pub fn serve(config: Config, fleet: Option<&fleet::Options>) -> Result<(), Failed> {
+pub fn serve(config: &Config, fleet: Option<&fleet::Options>) -> Result<(), Failed> {
     let _logs = runtime::log_to_stderr(config.log_format, &config.log_filter);
+    let (runtime, signals) =
+        runtime::with_signals().map_err(|error| Failed::Io("cannot start", error))?;
     runtime::raise_file_limit();
     runtime::keep_pages_small();
-    let deployment = Deployment::of(&config, fleet)?;
-    let (is_alone, sharing) = (fleet.is_none(), deployment.sharing());
-    // Known before the todos are loaded; listened to after, so that nobody is left waiting.
-    let public = listenable("HTTP_PORT", config.listen, sharing)?;
-    let admin = config
-        .admin
-        .map(|address| listenable("ADMIN_PORT", address, sharing))
-        .transpose()?;
-    let (key_is_kept, auth) = authenticator(&config)?;
-    let serving_threads = config.cores.count + usize::from(admin.is_some());
-    let app = deployment.open(&config, serving_threads)?;
-    let public = listen("HTTP_PORT", public, config.cores.count, sharing)?;
-    let address =
-        http::local_address(&public).map_err(|error| Failed::Io("cannot start", error))?;
-    let admin = match admin {
-        Some(address) => listen("ADMIN_PORT", address, 1, sharing)?.pop(),
-        None => None,
-    };
+    let deployment = Deployment::of(config, fleet)?;
+    let places = Place::all(config, deployment.sharing())?;
+    let auth = authenticator(config)?;
+    let serving_threads = config.cores.count + usize::from(config.admin.is_some());
+    let app = deployment.open(config, serving_threads)?;
     let limiter = app::limiter(&config.limits, &app.metrics)?;
-    let shared = shared(config.http, auth, limiter, &app);
-    let runtime = runtime::single_threaded().map_err(|error| Failed::Io("cannot start", error))?;
-    let ended = runtime.block_on(async {
-        let servers = Servers::start(shared, public, admin, config.cores)?;
-        let control = is_alone.then(|| listen_for_orders(&config.data_dir));
-        app.stage.advance(At::Serving);
-        if key_is_kept {
-            greet(address, &config.data_dir);
-        }
-        runtime::announce(address)?;
-        let ended = tokio::select! {
-            ended = servers.until_stopped(config.shutdown) => ended,
-            () = take_orders(control.flatten(), &app) => true,
-        };
-        Ok(ended)
-    });
+    let shared = shared(config.http.clone(), auth, limiter, &app);
+    let servers = Servers::new(shared, signals, config.cores);
+    let ended = runtime.block_on(run(servers, places, &app, config, fleet.is_none()));
     // After a second signal the serving threads are left as they are.
     runtime.shutdown_background();
-    app.close();
+    let left = ended.as_ref().map_or(Duration::ZERO, |ended| ended.left);
+    let closed = runtime::within(left, move || app.close(left));
+    closed
+        .map_err(|error| Failed::Io("cannot end", error))?
+        .transpose()?;
     info!("stopped");
-    match ended {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failed::Stopped),
-        Err(error) => Err(Failed::Io("cannot serve", error)),
+    if ended?.well {
+        Ok(())
+    } else {
+        Err(Failed::Stopped)
     }
+}
+
+/// From the first answer to the last one.
+async fn run(
+    mut servers: Servers,
+    mut places: Vec<Place>,
+    app: &App,
+    config: &Config,
+    is_alone: bool,
+) -> Result<Ended, Failed> {
+    for place in &mut places {
+        place.serve(&mut servers)?;
+    }
+    if let Err(stop) = servers.started().await {
+        return Ok(servers.drain(stop, config.shutdown).await);
+    }
+    for place in &mut places {
+        place.join(&mut servers)?;
+    }
+    let control = is_alone.then(|| listen_for_orders(&config.data_dir));
+    let address = places
+        .first()
+        .map_or(config.listen, |public| public.address);
+    if matches!(config.auth.key, Key::Kept) {
+        greet(address, &config.data_dir);
+    }
+    runtime::announce(address).map_err(|error| Failed::Io("cannot start", error))?;
+    let stop = tokio::select! {
+        stop = servers.stopped() => stop,
+        never = take_orders(control.flatten(), app) => match never {},
+    };
+    Ok(servers.drain(stop, config.shutdown).await)
 }
 
 /// How this server works: for itself, or with others.
@@ -125,23 +139,6 @@ fn shared(options: http::Options, auth: Authenticator, limiter: Limiter, app: &A
     })
 }
 
-fn listenable(
-    variable: &'static str,
-    address: SocketAddr,
-    sharing: Sharing,
-) -> Result<SocketAddr, Failed> {
-    http::probe(address, sharing).map_err(|error| Failed::Listen(variable, address, error))
-}
-
-fn listen(
-    variable: &'static str,
-    address: SocketAddr,
-    count: usize,
-    sharing: Sharing,
-) -> Result<Vec<TcpListener>, Failed> {
-    http::bind(address, count, sharing).map_err(|error| Failed::Listen(variable, address, error))
-}
-
 /// Without the socket the server goes on, and says what it cannot do.
 fn listen_for_orders(data_dir: &Path) -> Option<UnixListener> {
     control::bind(&app::control_socket(data_dir))
@@ -151,26 +148,25 @@ fn listen_for_orders(data_dir: &Path) -> Option<UnixListener> {
         .ok()
 }
 
-async fn take_orders(control: Option<UnixListener>, app: &App) {
+async fn take_orders(control: Option<UnixListener>, app: &App) -> Infallible {
     match control {
         Some(listener) => control::serve(listener, app.seeder()).await,
         None => std::future::pending().await,
     }
 }
 
-fn authenticator(config: &Config) -> Result<(bool, Authenticator), Failed> {
-    let is_kept = matches!(config.auth.key, Key::Kept);
-    let kept = if is_kept {
-        kept_secret(&config.data_dir)?
-    } else {
-        Vec::new()
+fn authenticator(config: &Config) -> Result<Authenticator, Failed> {
+    let kept = match &config.auth.key {
+        Key::Kept => kept_secret(&config.data_dir)?,
+        Key::Secret(secret) => {
+            if secret.len() < HS256_SECRET_BYTES {
+                warn!("JWT_SECRET has fewer than the 32 bytes that RFC 7518 asks for");
+            }
+            Vec::new()
+        }
+        Key::Public { .. } => Vec::new(),
     };
-    if let Key::Secret(secret) = &config.auth.key
-        && secret.len() < HS256_SECRET_BYTES
-    {
-        warn!("JWT_SECRET has fewer than the 32 bytes that RFC 7518 asks for");
-    }
-    Ok((is_kept, Authenticator::new(config.auth.clone(), &kept)))
+    Ok(Authenticator::new(config.auth.clone(), &kept))
 }
 
 /// What to try first, for who has configured nothing.

@@ -16,6 +16,7 @@ pub fn work(config: &Config, fleet: fleet::Options) -> Result<(), Failed> {
     fault::arm();
     runtime::raise_file_limit();
     let cannot_start = |error| Failed::Io("cannot start", error);
+    let (runtime, signals) = runtime::with_signals().map_err(cannot_start)?;
     let mut listeners = http::bind(config.worker_metrics, 1, Sharing::Alone)
         .map_err(|error| Failed::Listen("WORKER_METRICS_PORT", config.worker_metrics, error))?;
     let address = http::local_address(&listeners).map_err(cannot_start)?;
@@ -25,7 +26,6 @@ pub fn work(config: &Config, fleet: fleet::Options) -> Result<(), Failed> {
         stage: running.stage.clone(),
         links: running.links,
     });
-    let runtime = runtime::single_threaded().map_err(cannot_start)?;
     let worked = runtime.block_on(async {
         if let Some(listener) = listeners.pop() {
             tokio::spawn(async move {
@@ -37,8 +37,10 @@ pub fn work(config: &Config, fleet: fleet::Options) -> Result<(), Failed> {
         runtime::announce(address)?;
         let (stage, stop) = (&running.stage, &running.stop);
         let grace = config.shutdown.grace;
-        Ok(runtime::until_worked(running.thread, stage, stop, grace).await)
+        Ok(runtime::until_worked(running.thread, signals, stage, stop, grace).await)
     });
+    // A worker that did not end in time is left as it is.
+    runtime.shutdown_background();
     match worked.map_err(cannot_start)? {
         Some(Ok(())) => {
             info!("stopped");

@@ -13,6 +13,7 @@ use super::peer;
 use super::response::Problem;
 use super::service::Call;
 use super::stamp::{Stamp, Told, seconds};
+use super::submit::NOT_ENQUEUED;
 use crate::limit::{Ask, By, Decision, Key, Permit, Refusal, TOKEN, Verdict, network};
 use crate::metrics::Admission;
 
@@ -168,7 +169,7 @@ fn unknown(kind: Kind) -> Problem {
     let problem = Problem::unavailable("the limits cannot be checked now", UNKNOWN_RETRY_S);
     match kind {
         Kind::Read => problem,
-        Kind::Write | Kind::Claim => problem.with_extension("outcome", "not_enqueued"),
+        Kind::Write | Kind::Claim => problem.with_extension("outcome", NOT_ENQUEUED),
     }
 }
 
@@ -180,6 +181,7 @@ fn signed(wait: Option<u64>) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::response::Body;
 
     const OPTIONS: Options = Options {
         rate: RateScope::Writes,
@@ -215,7 +217,7 @@ mod tests {
             in_flight: false,
             wait_ms: None,
         });
-        let response = problem.into_response("id");
+        let response: hyper::Response<Body> = problem.into_response("id");
         assert!(!response.headers().contains_key(RETRY_AFTER));
     }
 }

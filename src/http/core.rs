@@ -109,7 +109,11 @@ async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
     let is_limited =
         core.surface == Surface::Public && core.shared.options.admission.limits_anything();
     if is_limited {
-        core.limits.start().await;
+        tokio::select! {
+            () = core.limits.start() => {}
+            // Nobody has been let in.
+            () = stage.draining() => {}
+        }
     }
     let accept = async {
         loop {

@@ -255,7 +255,8 @@ impl Desk {
     fn answer(&mut self, core: &Core, rest: &mut &[u8]) -> Stop {
         let watch = Stopwatch::start();
         let head_bytes_max = core.shared.options.head_bytes_max;
-        let draining = core.shared.stage.is_draining();
+        let stage = &core.shared.stage;
+        let (starting, draining) = (stage.is_starting(), stage.is_draining());
         self.answers.follow(&core.snapshot());
         let mut counts = Counts::default();
         let stop = loop {
@@ -264,6 +265,10 @@ impl Desk {
             }
             if !self.output.has_room() {
                 break Stop::Full;
+            }
+            // There is no list yet, and hyper's way says so and closes.
+            if starting {
+                break Stop::Unframed;
             }
             let asked = match self.next(rest, head_bytes_max) {
                 Ok(asked) => asked,

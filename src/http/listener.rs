@@ -1,7 +1,7 @@
 //! Listening sockets: one per serving core on one port, and an accept loop that does not end.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,6 +17,9 @@ const BACKLOG: i32 = 4_096;
 const UNSENT_BYTES_MAX: u32 = 128 << 10;
 /// Pause after an accept error that will not go away by itself at once (no file left).
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Time in which a listener of this machine takes a connection, unless its backlog is full.
+const KNOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// With whom a port may be shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,15 @@ pub fn probe(address: SocketAddr, sharing: Sharing) -> io::Result<SocketAddr> {
     probe.bind(&address.into())?;
     let bound = probe.local_addr()?.as_socket();
     Ok(bound.ok_or(io::ErrorKind::AddrNotAvailable)?)
+}
+
+/// Whether somebody listens at an address of this machine. Who is too busy to answer does.
+#[must_use]
+pub fn is_listened_to(address: SocketAddr) -> bool {
+    match StdStream::connect_timeout(&address, KNOCK_TIMEOUT) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::TimedOut,
+    }
 }
 
 /// Binds `count` listeners to one address; port 0 takes a free port for all of them.
@@ -157,7 +169,9 @@ mod tests {
         let address = local_address(&first).unwrap();
         let second = bind(address, 2, Sharing::Fleet);
         assert!(second.is_ok(), "{second:?}");
+        assert!(is_listened_to(address));
         drop((first, second));
+        assert!(!is_listened_to(address));
         let stranger = std::net::TcpListener::bind(address).unwrap();
         assert!(bind(address, 1, Sharing::Fleet).is_err());
         drop(stranger);

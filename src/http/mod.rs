@@ -46,7 +46,7 @@ use hyper::header::HeaderValue;
 
 pub use self::core::{Core, Surface, serve};
 pub use admission::{Options as Admission, RateScope, SlotScope};
-pub use listener::{Sharing, bind, local_address, probe};
+pub use listener::{Sharing, bind, is_listened_to, local_address, probe};
 pub use stamp::{Fixed as LimitHeaders, Told};
 
 use crate::limit::Limiter;

@@ -1,13 +1,14 @@
 //! For operators: health, readiness, metrics, and what is where.
 
 use hyper::header::HeaderValue;
-use hyper::{Response, StatusCode, Uri};
+use hyper::{Method, Response, StatusCode, Uri};
 use serde_json::{Value, json as value};
 
 use super::core::Surface;
 use super::openapi;
 use super::response::{Body, Problem, json, with};
 use super::service::Call;
+use super::submit::NOT_ENQUEUED;
 use crate::links::Link;
 
 pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -61,6 +62,16 @@ pub fn ready(call: &Call) -> Result<Response<Body>, Problem> {
             },
         }),
     ))
+}
+
+/// The answer to what needs the todos before they are loaded. A write was not taken.
+pub fn starting(call: &Call) -> Problem {
+    let why = call.core.shared.stage.ready().err();
+    let problem = Problem::unavailable(why.unwrap_or("the process has just started"), 1);
+    match call.parts.method {
+        Method::GET | Method::HEAD => problem,
+        _ => problem.with_extension("outcome", NOT_ENQUEUED),
+    }
 }
 
 pub fn is_verbose(uri: &Uri) -> bool {

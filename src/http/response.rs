@@ -243,11 +243,13 @@ impl Problem {
         document
     }
 
-    pub fn into_response(self, request_id: &str) -> Response<Body> {
+    pub fn into_response<B: From<Vec<u8>>>(self, request_id: &str) -> Response<B> {
         let mut document = self.document();
         document.insert("request_id".into(), request_id.into());
         let body = serde_json::to_vec(&document).expect("a problem serialises");
-        let mut response = with(self.status, PROBLEM_JSON, body);
+        let mut response = Response::new(B::from(body));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
         // What is refused now may be right later (RFC 9111, 4.2.2).
         response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
         response.headers_mut().extend(self.headers);

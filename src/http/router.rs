@@ -65,6 +65,14 @@ impl<'a> Route<'a> {
             .any(|allowed| allowed == method.as_str())
     }
 
+    /// Whether nothing can be answered before the todos are loaded.
+    pub fn needs_todos(self) -> bool {
+        matches!(
+            self,
+            Route::Todos | Route::Todo(_) | Route::GiftCodes | Route::Operation(_)
+        )
+    }
+
     /// Whether the route is for operators: health, readiness, metrics, the index.
     pub fn is_operational(self) -> bool {
         matches!(

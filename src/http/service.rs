@@ -125,8 +125,10 @@ pub async fn serve(
         // hyper derives it from the body, but not for HEAD.
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body_bytes));
     }
-    // What is left of a body stands in the way of the next request.
-    if call.body.take().is_some() || call.core.shared.stage.is_draining() {
+    let stage = &call.core.shared.stage;
+    // What is left of a body stands in the way of the next request. Who comes too early comes back on
+    // a new connection, which the hot loop owns.
+    if call.body.take().is_some() || stage.is_draining() || stage.is_starting() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     call.core.metrics.request(
@@ -159,6 +161,9 @@ async fn answer(call: &Call, route: Route<'_>) -> Result<Response<Body>, Problem
             "this path takes other methods",
         );
         return Err(problem.with_header(ALLOW, allow));
+    }
+    if call.core.shared.stage.is_starting() && route.needs_todos() {
+        return Err(ops::starting(call));
     }
     match (route, method) {
         (Route::Todos, &Method::POST) => writes::create(call).await,

@@ -20,10 +20,12 @@ use serde_json::json as value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use uuid::Uuid;
 
+use super::headers::{X_REQUEST_ID, request_id};
 use super::listener;
 use super::ops::{METRICS, TEXT, is_verbose, links};
-use super::response::{JSON, NO_STORE};
+use super::response::{JSON, NO_STORE, Problem, header};
 use super::router::Route;
 use crate::clock::Stopwatch;
 use crate::links::Link;
@@ -90,53 +92,61 @@ impl Status {
     }
 
     fn respond<B>(&self, route: Route<'_>, request: &Request<B>) -> Response<Full<Bytes>> {
+        match self.shown(route, request) {
+            Ok(response) => response,
+            Err(problem) => {
+                let id = request_id(request.headers()).map(str::to_owned);
+                let id = id.unwrap_or_else(|| Uuid::new_v4().to_string());
+                let mut response: Response<_> = problem.into_response(&id);
+                response.headers_mut().insert(X_REQUEST_ID, header(&id));
+                response
+            }
+        }
+    }
+
+    fn shown<B>(
+        &self,
+        route: Route<'_>,
+        request: &Request<B>,
+    ) -> Result<Response<Full<Bytes>>, Problem> {
         if !route.is_operational() {
-            return plain(StatusCode::NOT_FOUND, "there is nothing at this path\n");
+            return Err(Problem::not_found("there is nothing at this path"));
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let text = "this path takes other methods\n";
-            let mut refused = plain(StatusCode::METHOD_NOT_ALLOWED, text);
             let allow = HeaderValue::from_static("GET, HEAD");
-            refused.headers_mut().insert(ALLOW, allow);
-            return refused;
+            let problem = Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path takes other methods",
+            );
+            return Err(problem.with_header(ALLOW, allow));
         }
         match route {
-            Route::Health => plain(StatusCode::OK, "OK"),
-            Route::Metrics => with(StatusCode::OK, METRICS, self.metrics.text()),
+            Route::Health => Ok(with(TEXT, "OK")),
+            Route::Metrics => Ok(with(METRICS, self.metrics.text())),
             Route::Ready => self.ready(is_verbose(request.uri())),
             _ => {
                 let version = env!("CARGO_PKG_VERSION");
                 let paths = ["/health", "/ready", "/metrics"];
                 let index =
                     value!({ "service": "millpond-worker", "version": version, "links": paths });
-                with(StatusCode::OK, JSON, index.to_string())
+                Ok(with(JSON, index.to_string()))
             }
         }
     }
 
-    fn ready(&self, verbose: bool) -> Response<Full<Bytes>> {
-        match self.stage.ready() {
-            Err(why) => plain(StatusCode::SERVICE_UNAVAILABLE, why),
-            Ok(()) if verbose => {
-                let details = value!({ "ready": true, "links": links(&self.links) });
-                with(StatusCode::OK, JSON, details.to_string())
-            }
-            Ok(()) => plain(StatusCode::OK, "OK"),
+    fn ready(&self, verbose: bool) -> Result<Response<Full<Bytes>>, Problem> {
+        let ready = self.stage.ready();
+        ready.map_err(|why| Problem::unavailable(why, 1))?;
+        if verbose {
+            let details = value!({ "ready": true, "links": links(&self.links) });
+            return Ok(with(JSON, details.to_string()));
         }
+        Ok(with(TEXT, "OK"))
     }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    with(status, TEXT, text)
-}
-
-fn with(
-    status: StatusCode,
-    content_type: HeaderValue,
-    body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
+fn with(content_type: HeaderValue, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response

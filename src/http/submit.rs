@@ -15,11 +15,14 @@ use super::service::Call;
 use crate::domain::{Command, Outcome, Position, Recorded, Rejection};
 use crate::log::AppendError;
 use crate::marks::Passed;
+use crate::metrics::{LookUp, Unacknowledged};
 use crate::store::Known;
 
 /// Time in which a command becomes durable, or its client is told that nobody knows: a disk that
 /// hangs must not hold every connection.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a 503 says of a write that was not taken.
+pub const NOT_ENQUEUED: &str = "not_enqueued";
 /// Seconds after which a refused write may be tried again.
 const RETRY_AFTER_S: u32 = 1;
 
@@ -46,16 +49,19 @@ pub async fn append(call: &Call, command: Command) -> Result<Position, Problem> 
         appended = Err(AppendError::Unknown);
     }
     appended.map_err(|error| {
-        let (detail, outcome) = match error {
+        let (counted, detail, outcome) = match error {
             AppendError::NotEnqueued => (
+                Unacknowledged::NotEnqueued,
                 "the write was not taken; it is safe to send it again",
-                "not_enqueued",
+                NOT_ENQUEUED,
             ),
             AppendError::Unknown => (
+                Unacknowledged::Unknown,
                 "the write may have been taken; send it again with the same Idempotency-Key",
                 "unknown",
             ),
         };
+        call.core.metrics.unacknowledged(counted);
         Problem::unavailable(detail, RETRY_AFTER_S).with_extension("outcome", outcome)
     })
 }
@@ -122,16 +128,21 @@ pub async fn told(call: &Call, position: Position, passed: Passed) -> Awaited {
 
 /// Looks an outcome up where it is stored.
 pub async fn look_up(call: &Call, position: Position) -> Awaited {
-    match call.core.shared.reader.find(position).await {
-        Ok(Known::Applied) => Awaited::Passed(Some(plainly_applied(position))),
-        Ok(Known::Exceptional(recorded)) => Awaited::Passed(Some(recorded)),
-        Ok(Known::Forgotten) => Awaited::Passed(None),
-        Ok(Known::Ahead) => Awaited::RanOut,
+    let (counted, awaited) = match call.core.shared.reader.find(position).await {
+        Ok(Known::Applied) => (
+            LookUp::Found,
+            Awaited::Passed(Some(plainly_applied(position))),
+        ),
+        Ok(Known::Exceptional(recorded)) => (LookUp::Found, Awaited::Passed(Some(recorded))),
+        Ok(Known::Forgotten) => (LookUp::Forgotten, Awaited::Passed(None)),
+        Ok(Known::Ahead) => (LookUp::Ahead, Awaited::RanOut),
         Err(error) => {
             error!(%error, %position, "cannot look up an outcome");
-            Awaited::Untold
+            (LookUp::Failed, Awaited::Untold)
         }
-    }
+    };
+    call.core.metrics.look_up(counted);
+    awaited
 }
 
 fn plainly_applied(position: Position) -> Recorded {

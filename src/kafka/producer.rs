@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -31,7 +31,10 @@ pub const SEND_TIMEOUT: Duration = Duration::from_secs(4);
 const STATISTICS_EVERY: Duration = Duration::from_millis(500);
 /// Statements in a row without any broker, after which nothing more is taken. One is not enough:
 /// brokers close idle connections, and the next one is made at once.
-const ABSENCES_MAX: u32 = 2;
+const ABSENCES_MAX: i32 = 2;
+/// Statements before the first broker that say nothing: a client that nobody has given a record
+/// looks for one after a second only, and the broker may take another.
+const FIRST_ABSENCES: i32 = 4;
 /// What a record takes in memory beside its bytes, about.
 const RECORD_OVERHEAD_BYTES: usize = 256;
 
@@ -62,8 +65,8 @@ pub struct Producer {
     topic: String,
     limits: Limits,
     client: ThreadedProducer<Reports>,
-    /// Statements in a row that named no connected broker.
-    absences: Arc<AtomicU32>,
+    /// Statements in a row that named no connected broker; negative before the first count.
+    absences: Arc<AtomicI32>,
     queue: Arc<Queue>,
     closed: AtomicBool,
 }
@@ -109,7 +112,7 @@ impl Producer {
     /// # Errors
     /// [`SetupError::Config`]: the address cannot be one.
     pub fn open(cluster: &Cluster, topic: &str, limits: Limits) -> Result<Self, SetupError> {
-        let absences = Arc::<AtomicU32>::default();
+        let absences = Arc::new(AtomicI32::new(-FIRST_ABSENCES));
         let client = configure(cluster, limits)
             .create_with_context(Reports(Arc::clone(&absences)))
             .map_err(|error| not_made(&error))?;
@@ -152,7 +155,7 @@ impl Producer {
         }
     }
 
-    /// Whether any broker is connected, or was a moment ago.
+    /// Whether any broker is connected, or was a moment ago, or has just been looked for.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         self.absences.load(Relaxed) < ABSENCES_MAX
@@ -237,7 +240,7 @@ impl Drop for Place {
 }
 
 /// Runs on the client's thread: nothing here may wait or panic.
-struct Reports(Arc<AtomicU32>);
+struct Reports(Arc<AtomicI32>);
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {

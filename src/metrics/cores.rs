@@ -7,7 +7,10 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 
-use super::{Admission, Cell, CoreMetrics, HANDLERS, Handler, METHODS, SECONDS, STATUSES};
+use super::{
+    Admission, Cell, CoreMetrics, HANDLERS, Handler, LookUp, METHODS, SECONDS, STATUSES,
+    Unacknowledged,
+};
 
 /// The collector of what requests count.
 pub struct Cores {
@@ -44,6 +47,15 @@ const TOKENS: (&str, &str) = (
     "Tokens left in the bucket that was asked last, the lowest of all cores",
 );
 
+const UNACKNOWLEDGED: (&str, &str) = (
+    "log_append_failures_total",
+    "Writes that the log did not acknowledge, by what their clients were told: not_enqueued, or unknown",
+);
+const LOOK_UPS: (&str, &str) = (
+    "outcome_lookups_total",
+    "Outcomes that the store was asked for, by result; failed: it did not answer",
+);
+
 impl Cores {
     pub fn new(cores: Vec<Arc<CoreMetrics>>) -> Self {
         let describe = |(name, help): (&str, &str), labels: &[&str]| {
@@ -60,6 +72,8 @@ impl Cores {
             describe(SHADOWED, &[]),
             describe(WITHOUT_REDIS, &[]),
             describe(TOKENS, &[]),
+            describe(UNACKNOWLEDGED, &["outcome"]),
+            describe(LOOK_UPS, &["result"]),
         ];
         Self {
             cores,
@@ -136,6 +150,32 @@ impl Cores {
         policies.into_iter().map(of_policy).collect()
     }
 
+    fn unacknowledged(&self) -> Vec<Metric> {
+        let outcomes = [
+            (Unacknowledged::NotEnqueued, "not_enqueued"),
+            (Unacknowledged::Unknown, "unknown"),
+        ];
+        let of_outcome = |(what, outcome): (Unacknowledged, &str)| {
+            let count = self.sum(|core| core.unacknowledged[what as usize].get());
+            counter(&[("outcome", outcome)], count)
+        };
+        outcomes.into_iter().map(of_outcome).collect()
+    }
+
+    fn look_ups(&self) -> Vec<Metric> {
+        let results = [
+            (LookUp::Found, "found"),
+            (LookUp::Ahead, "ahead"),
+            (LookUp::Forgotten, "forgotten"),
+            (LookUp::Failed, "failed"),
+        ];
+        let of_result = |(what, result): (LookUp, &str)| {
+            let count = self.sum(|core| core.look_ups[what as usize].get());
+            counter(&[("result", result)], count)
+        };
+        results.into_iter().map(of_result).collect()
+    }
+
     fn tokens(&self) -> u64 {
         let asked = |core: &&Arc<CoreMetrics>| {
             let all = core.admissions.iter().map(Cell::get);
@@ -182,6 +222,8 @@ impl Collector for Cores {
                 vec![self.admissions(Admission::WithoutRedis, &[])],
             ),
             family(TOKENS, MetricType::GAUGE, vec![gauge(self.tokens())]),
+            family(UNACKNOWLEDGED, MetricType::COUNTER, self.unacknowledged()),
+            family(LOOK_UPS, MetricType::COUNTER, self.look_ups()),
         ]
     }
 }

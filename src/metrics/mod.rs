@@ -79,6 +79,31 @@ pub enum Admission {
 /// Kinds of [`Admission`].
 const ADMISSIONS: usize = 6;
 
+/// What a client was told of a command that was not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unacknowledged {
+    NotEnqueued,
+    Unknown,
+}
+
+/// Kinds of [`Unacknowledged`].
+const UNACKNOWLEDGED: usize = 2;
+
+/// What came of asking the store for an outcome that memory did not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookUp {
+    Found,
+    /// The store has not got there.
+    Ahead,
+    /// It is no longer on record.
+    Forgotten,
+    /// The store did not answer.
+    Failed,
+}
+
+/// Kinds of [`LookUp`].
+const LOOK_UPS: usize = 4;
+
 /// A number that one thread writes and others may read.
 #[derive(Default)]
 struct Cell(AtomicU64);
@@ -104,6 +129,8 @@ pub struct CoreMetrics {
     opened: Cell,
     closed: Cell,
     admissions: [Cell; ADMISSIONS],
+    unacknowledged: [Cell; UNACKNOWLEDGED],
+    look_ups: [Cell; LOOK_UPS],
     /// Tokens that the last bucket had left.
     tokens: Cell,
 }
@@ -148,6 +175,14 @@ impl CoreMetrics {
 
     pub fn admission(&self, what: Admission) {
         self.admissions[what as usize].add(1);
+    }
+
+    pub fn unacknowledged(&self, what: Unacknowledged) {
+        self.unacknowledged[what as usize].add(1);
+    }
+
+    pub fn look_up(&self, what: LookUp) {
+        self.look_ups[what as usize].add(1);
     }
 
     /// Notes what is left of the bucket that was asked last.
@@ -267,6 +302,10 @@ mod tests {
                 .request(Handler::Todos, &Method::GET, StatusCode::OK, took);
         }
         metrics.core(0).refused(StatusCode::BAD_REQUEST);
+        metrics.core(0).unacknowledged(Unacknowledged::Unknown);
+        for what in [LookUp::Found, LookUp::Forgotten, LookUp::Found] {
+            metrics.core(1).look_up(what);
+        }
         metrics.gauge(
             "log_queue_commands",
             "Commands that wait for the log",
@@ -279,6 +318,12 @@ mod tests {
             r#"http_request_duration_seconds_bucket{handler="todos",le="0.00001"} 2"#,
             r#"http_request_duration_seconds_count{handler="todos"} 2"#,
             "log_queue_commands 3",
+            r#"log_append_failures_total{outcome="not_enqueued"} 0"#,
+            r#"log_append_failures_total{outcome="unknown"} 1"#,
+            r#"outcome_lookups_total{result="found"} 2"#,
+            r#"outcome_lookups_total{result="ahead"} 0"#,
+            r#"outcome_lookups_total{result="forgotten"} 1"#,
+            r#"outcome_lookups_total{result="failed"} 0"#,
             "# TYPE http_requests_total counter",
         ] {
             assert!(text.contains(line), "{line} is not in:\n{text}");

@@ -1,52 +1,24 @@
 //! Threads, signals and the order in which the process ends.
 
+mod servers;
 mod work;
 
 use std::io::{self, IsTerminal, Write};
-use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use clap::ValueEnum;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tracing::warn;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 
-use crate::clock::Stopwatch;
-use crate::http::{self, Core, Shared, Surface};
-use crate::stage::{At, Stage};
+use crate::stage::Stage;
 
+pub use servers::{Cores, Ended, Servers, Shutdown, Stop};
 pub use work::until_worked;
-
-/// Serving threads.
-#[derive(Clone, Copy, Debug)]
-pub struct Cores {
-    pub count: usize,
-    pub pin: bool,
-}
-
-/// Times of the shutdown.
-#[derive(Clone, Copy, Debug)]
-pub struct Shutdown {
-    /// From failing readiness to closing connections.
-    pub delay: Duration,
-    /// In all, the delay included.
-    pub grace: Duration,
-}
-
-/// Kept back from the grace, for what comes after the last connection: the writer's last commit
-/// and closing the store.
-const CLOSING_TIME: Duration = Duration::from_millis(500);
-
-/// After a fault what is being served is answered, and then somebody shall start the process anew.
-const AFTER_FAULT: Shutdown = Shutdown {
-    delay: Duration::ZERO,
-    grace: Duration::from_secs(2),
-};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -90,6 +62,17 @@ pub fn single_threaded() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
+/// A runtime for one thread, and the signals that end the process: the first thing that a process
+/// makes which others may stop.
+///
+/// # Errors
+/// Those of the system.
+pub fn with_signals() -> io::Result<(Runtime, Signals)> {
+    let runtime = single_threaded()?;
+    let signals = runtime.block_on(async { Signals::new() })?;
+    Ok((runtime, signals))
+}
+
 /// Starts a thread with a name, as tools show it. The process cannot go on without it: a panic in it
 /// is a fault.
 ///
@@ -125,143 +108,35 @@ impl Drop for Watched {
     }
 }
 
-/// The serving threads, one per listener.
-pub struct Servers {
-    threads: Vec<JoinHandle<usize>>,
-    shared: Arc<Shared>,
-    /// Listened for before anybody is told that this process serves.
-    signals: Signals,
-}
-
-impl Servers {
-    /// Starts one thread per listener: the public ones, then the admin one if there is one. Called
-    /// within a runtime, which listens for signals from here on.
-    ///
-    /// # Errors
-    /// Those of the system: no thread or file left.
-    pub fn start(
-        shared: Arc<Shared>,
-        public: Vec<TcpListener>,
-        admin: Option<TcpListener>,
-        cores: Cores,
-    ) -> io::Result<Self> {
-        let signals = Signals::new()?;
-        let ids = if cores.pin {
-            core_affinity::get_core_ids().unwrap_or_default()
-        } else {
-            vec![]
-        };
-        let surfaces = public
-            .into_iter()
-            .map(|listener| (Surface::Public, listener));
-        let surfaces = surfaces.chain(admin.map(|listener| (Surface::Admin, listener)));
-        let mut threads = Vec::new();
-        for (nth, (surface, listener)) in surfaces.enumerate() {
-            let pinned = ids.get(nth % ids.len().max(1)).copied();
-            let shared = Arc::clone(&shared);
-            let stage = shared.stage.clone();
-            threads.push(spawn(format!("serve-{nth}"), stage, move || {
-                if let Some(id) = pinned.filter(|_| surface == Surface::Public) {
-                    core_affinity::set_for_current(id);
-                }
-                serve(shared, surface, nth, listener)
-            })?);
-        }
-        Ok(Self {
-            threads,
-            shared,
-            signals,
-        })
+/// Does what ends a process, for at most `limit`: what hangs then, a broker or a disk, is left where
+/// it is. Nothing that was acknowledged hangs on it.
+///
+/// # Errors
+/// Those of the system: no thread left.
+pub fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
+    let (sender, done) = mpsc::channel();
+    thread::Builder::new()
+        .name("closing".to_owned())
+        .spawn(move || drop(sender.send(work())))?;
+    let done = done.recv_timeout(limit).ok();
+    if done.is_none() {
+        warn!(?limit, "left before all was closed");
     }
-
-    /// Serves until a signal or a fault, then drains. Says whether the process ends well.
-    pub async fn until_stopped(self, shutdown: Shutdown) -> bool {
-        let Self {
-            threads,
-            shared,
-            mut signals,
-        } = self;
-        let stage = shared.stage.clone();
-        // The threads have it.
-        drop(shared);
-        let faulty = tokio::select! {
-            name = signals.next() => {
-                info!(signal = name, grace = ?shutdown.grace, "draining; a second signal stops at once");
-                false
-            }
-            why = stage.fault() => {
-                error!(why, "cannot go on");
-                true
-            }
-        };
-        let watch = Stopwatch::start();
-        let shutdown = if faulty { AFTER_FAULT } else { shutdown };
-        let drain = drain(&stage, shutdown, join(threads));
-        let cut_off = tokio::select! {
-            cut_off = drain => cut_off,
-            name = signals.next() => {
-                warn!(signal = name, "stopping at once");
-                return false;
-            }
-        };
-        if cut_off > 0 {
-            warn!(
-                requests = cut_off,
-                "the grace was over before these were answered"
-            );
-        }
-        info!(took = ?watch.elapsed(), "drained");
-        !faulty
-    }
+    Ok(done)
 }
 
-/// Waits for the serving threads; says how many requests they cut off.
-async fn join(threads: Vec<JoinHandle<usize>>) -> usize {
-    let joined = tokio::task::spawn_blocking(move || {
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or(0))
-            .sum()
-    });
-    joined.await.unwrap_or(0)
-}
-
-fn serve(shared: Arc<Shared>, surface: Surface, nth: usize, listener: TcpListener) -> usize {
-    let stage = shared.stage.clone();
-    let metrics = shared.metrics.core(nth);
-    let served = single_threaded().and_then(|runtime| {
-        runtime.block_on(http::serve(Core::new(shared, surface, metrics), listener))
-    });
-    served.unwrap_or_else(|error| {
-        stage.fail(format!("a serving thread cannot run: {error}"));
-        0
-    })
-}
-
-/// Readiness first, then the connections, then the end of the grace.
-async fn drain(stage: &Stage, shutdown: Shutdown, serving: impl Future<Output = usize>) -> usize {
-    stage.advance(At::Leaving);
-    sleep(shutdown.delay).await;
-    stage.advance(At::Draining);
-    let mut serving = std::pin::pin!(serving);
-    let left = shutdown
-        .grace
-        .saturating_sub(shutdown.delay)
-        .saturating_sub(CLOSING_TIME);
-    if let Ok(cut_off) = timeout(left, &mut serving).await {
-        return cut_off;
-    }
-    stage.advance(At::Over);
-    serving.await
-}
-
-/// The signals that end the process: SIGTERM of a supervisor, SIGINT of a terminal.
-struct Signals {
+/// The signals that end the process: SIGTERM of a supervisor, SIGINT of a terminal. From when this
+/// is there they do not end it by themselves: it comes before all that may take time.
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
+    /// Called within a runtime.
     fn new() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self {
@@ -307,6 +182,7 @@ pub fn announce(address: std::net::SocketAddr) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stage::At;
 
     #[test]
     fn a_thread_that_panics_is_a_fault() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::Signals;
 use crate::stage::{At, Stage};
@@ -17,17 +17,11 @@ use crate::stage::{At, Stage};
 /// Returns what the worker came to; `None` if it was left where it was.
 pub async fn until_worked<T: Send + 'static>(
     worker: JoinHandle<T>,
+    mut signals: Signals,
     stage: &Stage,
     stop: &CancellationToken,
     grace: Duration,
 ) -> Option<T> {
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => {
-            error!(%error, "cannot listen for signals");
-            return None;
-        }
-    };
     let mut ended = spawn_blocking(move || worker.join());
     let signal = tokio::select! {
         // A panic has said so.

@@ -49,6 +49,13 @@ pub async fn load(reader: &Reader, partitions: usize) -> Result<Snapshot, LoadEr
     Ok(builder.build(padded(positions, partitions)?))
 }
 
+/// Serves what was loaded. In this order: who is told that a write is applied finds it.
+pub fn show(snapshot: Snapshot, published: &Published, marks: &Marks) {
+    let positions = snapshot.positions().to_vec();
+    published.publish(snapshot);
+    marks.jump(&positions);
+}
+
 fn padded(mut positions: Vec<u64>, partitions: usize) -> Result<Vec<u64>, LoadError> {
     if positions.len() > partitions {
         return Err(LoadError::Partitions {
@@ -157,11 +164,8 @@ impl<Observe: Fn(Seen)> Follower<Observe> {
             self.subscriber.seek_to_end().await;
             match load(&self.reader, self.marks.positions().len()).await {
                 Ok(snapshot) if self.reaches(&snapshot) => {
-                    let positions = snapshot.positions().to_vec();
                     info!(todos = snapshot.len(), took = ?watch.elapsed(), "loaded anew");
-                    // In this order: who is told that a write is applied finds it.
-                    self.published.publish(snapshot);
-                    self.marks.jump(&positions);
+                    show(snapshot, &self.published, &self.marks);
                     return (self.observe)(Seen::Reloaded(watch.elapsed()));
                 }
                 Ok(_) => warn!("the store is behind what is served: loading again later"),

@@ -103,6 +103,10 @@ impl Desk {
                 if rest.is_empty() {
                     return Stop::Dry;
                 }
+                // There is no list yet, and hyper's way says so and closes.
+                if core.shared.stage.is_starting() {
+                    return Stop::Unframed;
+                }
                 self.ask(core, socket, rest);
             }
             if !self.round.is_decided() {

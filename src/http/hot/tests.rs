@@ -20,7 +20,7 @@ use crate::log::{self, Appender};
 use crate::marks::Marks;
 use crate::metrics::Metrics;
 use crate::snapshot::{self, Published};
-use crate::stage::Stage;
+use crate::stage::{At, Stage};
 use crate::store::Reader;
 use crate::store::sqlite::tests::Directory;
 
@@ -76,6 +76,8 @@ fn core(rate: RateScope) -> Rc<Core> {
         audience: None,
         issuer: None,
     };
+    let stage = Stage::default();
+    stage.advance(At::Serving);
     let metrics = Arc::new(Metrics::new(1));
     let cells = metrics.core(0);
     let store = Directory::new().open().unwrap();
@@ -102,7 +104,7 @@ fn core(rate: RateScope) -> Rc<Core> {
         reader: Reader::Sqlite(store.reader()),
         links: vec![],
         metrics,
-        stage: Stage::default(),
+        stage,
         connections: AtomicUsize::new(0),
         crowded: AtomicBool::new(false),
     };

@@ -18,7 +18,7 @@ use crate::kafka::SetupError;
 use crate::log::{Event, Strange};
 
 /// How long the group is given to let this member go.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two attempts to verify the log.
 const VERIFY_AGAIN: Duration = Duration::from_millis(500);
 

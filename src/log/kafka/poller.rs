@@ -22,7 +22,9 @@ use super::Options;
 use super::buffer::Fetched;
 use super::consumer::{Request, Shared};
 use crate::clock::Stopwatch;
-use crate::domain::{Command, Hash128, Payload, Position, Record, Timestamp, USER_CHARS_MAX};
+use crate::domain::{
+    Command, DecodeError, Hash128, Payload, Position, Record, Timestamp, USER_CHARS_MAX,
+};
 use crate::kafka::{SetupError, is_lost, not_made, trace};
 use crate::log::Strange;
 
@@ -228,7 +230,7 @@ fn fetched(message: &BorrowedMessage<'_>, scratch: &mut Vec<u8>) -> Fetched {
         record: Record {
             position,
             appended_at: Timestamp::from_micros(millis.saturating_mul(1_000)),
-            payload: payload(bytes, scratch),
+            payload: payload(bytes, scratch, Command::decode),
         },
         bytes: bytes.len(),
         hash: Hash128::of(bytes),
@@ -236,11 +238,15 @@ fn fetched(message: &BorrowedMessage<'_>, scratch: &mut Vec<u8>) -> Fetched {
 }
 
 /// Reads a command. Parsing spoils the bytes it reads, so it gets a copy.
-fn payload(bytes: &[u8], scratch: &mut Vec<u8>) -> Payload {
+fn payload(
+    bytes: &[u8],
+    scratch: &mut Vec<u8>,
+    decode: impl FnOnce(&mut [u8]) -> Result<Command, DecodeError>,
+) -> Payload {
     scratch.clear();
     scratch.extend_from_slice(bytes);
     // A panic is of this record, too, and must not end the thread.
-    let reason = match catch_unwind(AssertUnwindSafe(|| Command::decode(scratch))) {
+    let reason = match catch_unwind(AssertUnwindSafe(|| decode(scratch))) {
         Ok(Ok(command)) => return Payload::Command(command),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "decoding the command panicked".to_owned(),
@@ -324,5 +330,26 @@ impl ConsumerContext for Membership {
         if let Err(error) = result {
             tracing::debug!(%error, "kafka: offsets are not committed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::contract::delete;
+
+    #[test]
+    fn a_panic_while_decoding_is_of_that_record_only() {
+        let (command, mut scratch) = (delete(1), Vec::new());
+        let bytes = command.encode();
+        let poison = payload(&bytes, &mut scratch, |_| panic!("on purpose"));
+        let expected = Payload::Poison {
+            user: command.user.clone(),
+            bytes: bytes.clone(),
+            reason: "decoding the command panicked".to_owned(),
+        };
+        assert_eq!(poison, expected);
+        let next = payload(&bytes, &mut scratch, Command::decode);
+        assert_eq!(next, Payload::Command(command));
     }
 }

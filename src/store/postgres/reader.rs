@@ -59,23 +59,35 @@ impl Reader {
     /// Opens the database for a server.
     ///
     /// # Errors
+    /// Those of [`Reader::check`].
+    pub async fn open(options: &Options) -> Result<Self, OpenError> {
+        let reader = Self::lazy(options)?;
+        reader.check().await.map(|()| reader)
+    }
+
+    /// Whether the database is there, and the one that this program and its configuration want.
+    ///
+    /// # Errors
     /// [`OpenError::Unreachable`] may pass; everything else is for an operator to mend.
-    pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let reader = Self::lazy(&options)?;
-        let limits = options.limits;
-        let checked = reader.inner.runtime.spawn(opening(limits, async move {
-            let connection = Connection::open(&options.address, Role::Reader, &limits).await?;
+    ///
+    /// # Cancel safety
+    /// The connection that looks ends with its look.
+    pub async fn check(&self) -> Result<(), OpenError> {
+        let inner = Arc::clone(&self.inner);
+        let checked = opening(self.inner.limits, async move {
+            let connection = Connection::open(&inner.address, Role::Reader, &inner.limits).await?;
             schema::check(&connection.client, Role::Reader).await?;
-            schema::check_partitions(&connection.client, options.store.partitions).await
-        }));
-        match checked.await {
-            Ok(checked) => checked.map(|()| reader),
-            Err(error) => Err(OpenError::Failed(error.to_string())),
-        }
+            schema::check_partitions(&connection.client, inner.partitions).await
+        });
+        let checked = self.inner.runtime.spawn(checked).await;
+        checked.unwrap_or_else(|error| Err(OpenError::Failed(error.to_string())))
     }
 
     /// Without a look at the database: it connects when it is asked something.
-    pub(super) fn lazy(options: &Options) -> Result<Self, OpenError> {
+    ///
+    /// # Errors
+    /// [`OpenError::Failed`]: no thread left.
+    pub fn lazy(options: &Options) -> Result<Self, OpenError> {
         let limits = options.limits;
         let config = options.address.config(Role::Reader, &limits);
         let (runtime, end) =

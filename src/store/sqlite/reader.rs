@@ -1,11 +1,12 @@
 //! Reading beside the writer: what became of a command, and everything there is to serve.
 
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Result, Row, params};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::spawn_blocking;
 
 use super::fault::Fault;
@@ -14,6 +15,11 @@ use crate::domain::{Position, Todo};
 use crate::store::{Known, StoreError};
 
 const FIND_OUTCOME: &str = include_str!("../../../sql/sqlite/find_outcome.sql");
+
+/// Todos of one piece of a load: handed over at once, so that threads wake each other seldom.
+const PIECE_TODOS: usize = 1_000;
+/// Pieces that wait for who builds a snapshot of them; then the reading waits.
+const PIECES_MAX: usize = 4;
 
 /// A read-only connection, used by one lookup at a time: it takes microseconds, and those that
 /// wait do so in their tasks rather than in threads.
@@ -42,16 +48,28 @@ impl Reader {
         }
     }
 
-    /// Blocks the thread: alone, everything is loaded before anything is served. The connection is
-    /// not the lookups': the last to leave the file takes the WAL with it, which a reader can't.
-    #[expect(clippy::unused_async, reason = "other stores wait for a network here")]
+    /// The connection is not the lookups': the last to leave the file takes the WAL with it, which a
+    /// reader can't.
+    ///
+    /// # Cancel safety
+    /// The load ends with the piece under way, and its connection with it.
     pub(in crate::store) async fn load(
         &self,
         sink: &mut (dyn FnMut(Todo) + Send),
     ) -> Result<Vec<u64>, StoreError> {
-        connect(&self.path, self.busy_timeout)
-            .and_then(|connection| load(&connection, sink))
-            .map_err(|error| Fault::from(error).into())
+        let (path, busy_timeout) = (self.path.clone(), self.busy_timeout);
+        let (pieces, mut arriving) = mpsc::channel(PIECES_MAX);
+        let loading = spawn_blocking(move || load(&connect(&path, busy_timeout)?, &pieces));
+        while let Some(piece) = arriving.recv().await {
+            for todo in piece {
+                sink(todo);
+            }
+        }
+        match loading.await {
+            Ok(loaded) => loaded.map_err(|error| Fault::from(error).into()),
+            // The runtime is shutting down.
+            Err(error) => Err(StoreError::Again(error.to_string())),
+        }
     }
 
     pub(in crate::store) async fn positions(&self) -> Result<Vec<u64>, StoreError> {
@@ -67,10 +85,21 @@ fn connect(path: &Path, busy_timeout: Duration) -> Result<Connection> {
     Ok(connection)
 }
 
-/// In one transaction, which in WAL mode sees one state of the file.
-fn load(connection: &Connection, sink: &mut dyn FnMut(Todo)) -> Result<Vec<u64>> {
+/// In one transaction, which in WAL mode sees one state of the file. Ends early where nobody takes
+/// the pieces any more.
+fn load(connection: &Connection, pieces: &mpsc::Sender<Vec<Todo>>) -> Result<Vec<u64>> {
     let reading = connection.unchecked_transaction()?;
-    rows::each_todo(&reading, sink)?;
+    let mut piece = Vec::with_capacity(PIECE_TODOS);
+    rows::each_todo(&reading, &mut |todo| {
+        piece.push(todo);
+        if piece.len() < PIECE_TODOS {
+            return true;
+        }
+        let full = mem::replace(&mut piece, Vec::with_capacity(PIECE_TODOS));
+        pieces.blocking_send(full).is_ok()
+    })?;
+    // Whoever has left does not miss the last ones either.
+    drop(pieces.blocking_send(piece));
     let positions = rows::positions(&reading)?;
     reading.finish()?;
     Ok(positions)

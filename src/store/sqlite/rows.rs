@@ -48,12 +48,14 @@ const PUT_DEAD_LETTER: &str =
     "INSERT INTO dead_letters (partition, log_offset, user_id, reason, payload, appended_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
-/// Calls `sink` with every todo.
-pub(super) fn each_todo(connection: &Connection, sink: &mut dyn FnMut(Todo)) -> Result<()> {
+/// Calls `sink` with every todo, until it takes no more.
+pub(super) fn each_todo(connection: &Connection, sink: &mut dyn FnMut(Todo) -> bool) -> Result<()> {
     let mut statement = connection.prepare(TODOS)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        sink(todo(row)?);
+        if !sink(todo(row)?) {
+            break;
+        }
     }
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use futures_util::FutureExt;
 use rusqlite::Connection;
 use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::domain::{
@@ -117,13 +118,49 @@ fn setting<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> 
         .unwrap()
 }
 
-/// Loading blocks, so it is done at once.
+fn runtime() -> Runtime {
+    Builder::new_current_thread().build().unwrap()
+}
+
 fn load(
     store: &sqlite::Store,
     sink: &mut (dyn FnMut(Todo) + Send),
 ) -> Result<Vec<u64>, StoreError> {
-    let reader = store.reader();
-    reader.load(sink).now_or_never().unwrap()
+    runtime().block_on(store.reader().load(sink))
+}
+
+/// More than a load has under way at once.
+const MANY: u64 = 20_000;
+
+#[test]
+fn a_load_that_is_broken_off_reads_no_further_and_leaves_the_file() {
+    let directory = Directory::new();
+    let mut store = Store::Sqlite(directory.open().unwrap());
+    let runtime = runtime();
+    runtime
+        .block_on(store.apply(&mut creates(0, MANY)))
+        .unwrap();
+    let mut seen = 0;
+    runtime.block_on(async {
+        let (first, some_have_come) = oneshot::channel();
+        let mut first = Some(first);
+        let reader = store.reader();
+        let mut sink = |_| {
+            seen += 1;
+            first.take().map(|first| first.send(()));
+        };
+        tokio::select! {
+            biased;
+            _ = some_have_come => {}
+            _ = reader.load(&mut sink) => {}
+        }
+    });
+    // Ends with the thread that reads.
+    drop(runtime);
+    assert!(seen > 0 && seen < MANY, "{seen}");
+    drop(store);
+    let wal = directory.file().with_extension("db-wal");
+    assert!(!wal.exists(), "somebody has the file open");
 }
 
 fn count(store: &sqlite::Store) -> usize {

@@ -15,8 +15,10 @@ mod configuration;
 mod contract;
 mod crash_points;
 mod first_minute;
+mod hanging;
 mod load;
 mod poison;
 mod replay;
+mod starting;
 
 use crate::harness::fleet::{launch, shared};

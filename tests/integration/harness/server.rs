@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::process::Process;
-use super::{Client, Connection, Exited, Launch};
+use super::{Client, Connection, Exited, Launch, PATIENCE, eventually};
 
 /// What stands before the address on the one line of standard output.
 const READY: &str = "listening on http://";
+
+/// What stands before it in the log, once it listens and before it serves.
+const LISTENING: &str = r#""message":"listening","address":""#;
 
 pub struct Server {
     /// Ends before what it stands on.
@@ -32,6 +35,31 @@ impl Server {
             launch,
             process,
         })
+    }
+
+    /// Starts a server that may never come to serve: it listens and says so in its log.
+    #[track_caller]
+    pub fn waiting(launch: &Launch) -> Self {
+        let process = Process::start_unready("server", launch.command(&["serve"]));
+        let address = eventually("the server listens", PATIENCE, || {
+            let stderr = process.stderr();
+            let (_, rest) = stderr.split_once(LISTENING)?;
+            rest.split('"').next()?.parse().ok()
+        });
+        Self {
+            process,
+            launch: launch.clone(),
+            address,
+        }
+    }
+
+    /// Starts a server at an address that another one has.
+    pub fn beside(launch: &Launch, address: SocketAddr) -> Self {
+        Self {
+            process: Process::start_unready("server", launch.command(&["serve"])),
+            launch: launch.clone(),
+            address,
+        }
     }
 
     pub(super) fn one_for_all(

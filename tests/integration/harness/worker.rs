@@ -16,11 +16,7 @@ pub struct Worker {
 
 impl Worker {
     pub(super) fn start(launch: &Launch) -> Result<Self, Exited> {
-        let (process, line) = Process::start("worker", launch.worker_command())?;
-        let mut worker = Self {
-            process,
-            address: address_in(&line),
-        };
+        let mut worker = Self::listening(launch)?;
         // It tells its health from the start on, and is ready once it takes part.
         let mut client = worker.client();
         eventually("the worker is ready", PATIENCE, || {
@@ -34,6 +30,20 @@ impl Worker {
         Err(Exited {
             status: worker.wait(PATIENCE),
             stderr: worker.stderr(),
+        })
+    }
+
+    /// Starts one that tells its health and may never take part.
+    #[track_caller]
+    pub fn waiting(launch: &Launch) -> Self {
+        Self::listening(launch).unwrap()
+    }
+
+    fn listening(launch: &Launch) -> Result<Self, Exited> {
+        let (process, line) = Process::start("worker", launch.worker_command())?;
+        Ok(Self {
+            process,
+            address: address_in(&line),
         })
     }
 

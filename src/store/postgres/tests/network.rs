@@ -41,7 +41,7 @@ async fn a_server_that_hangs_is_an_error_and_passes() {
     let database = Database::new().await;
     let proxy = Proxy::before(&database).await;
     let mut store = Store::open(proxy.options(&database)).await.unwrap();
-    let reader = Reader::open(proxy.options(&database)).await.unwrap();
+    let reader = Reader::open(&proxy.options(&database)).await.unwrap();
     assert_eq!(reader.find(at(0, 0)).await, Ok(Known::Ahead));
 
     proxy.becomes(Network::Hangs);
@@ -74,7 +74,7 @@ async fn a_server_that_hangs_is_an_error_and_passes() {
 async fn a_session_that_was_ended_is_made_anew() {
     let database = Database::new().await;
     let mut store = database.store(1).await;
-    let reader = Reader::open(database.options(1)).await.unwrap();
+    let reader = Reader::open(&database.options(1)).await.unwrap();
     let mut next = 0;
     for _ in 0..5 {
         assert_eq!(reader.find(at(0, next)).await, Ok(Known::Ahead));

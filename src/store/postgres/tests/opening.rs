@@ -8,7 +8,7 @@ use crate::store::postgres::{Address, Migrated, Options, Reader, Store, migrate}
 
 async fn refused(options: Options) -> OpenError {
     let store = Store::open(options.clone()).await.err().unwrap();
-    let reader = Reader::open(options).await.err().unwrap();
+    let reader = Reader::open(&options).await.err().unwrap();
     assert_eq!(store.to_string(), reader.to_string());
     store
 }

@@ -62,7 +62,7 @@ async fn a_range_without_changes_is_handed_on_too() {
 async fn a_load_is_one_moment_oldest_first_however_much_is_written() {
     let database = Database::new().await;
     let mut store = database.store(1).await;
-    let reader = Reader::open(database.options(1)).await.unwrap();
+    let reader = Reader::open(&database.options(1)).await.unwrap();
     let writing = async {
         for nth in 0..60 {
             let (from, to) = (nth * 50, (nth + 1) * 50);
@@ -100,7 +100,7 @@ fn a_reader_outlives_the_runtime_that_used_it() {
     let main = runtime();
     let database = main.block_on(Database::new());
     let reader = runtime()
-        .block_on(Reader::open(database.options(2)))
+        .block_on(Reader::open(&database.options(2)))
         .unwrap();
     for _ in 0..3 {
         let core = runtime();
