@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension, Result, Row, params};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::spawn_blocking;
 
@@ -52,14 +52,16 @@ impl Reader {
     /// reader can't.
     ///
     /// # Cancel safety
-    /// The load ends with the piece under way, and its connection with it.
+    /// The load is interrupted, and its connection ends with it.
     pub(in crate::store) async fn load(
         &self,
         sink: &mut (dyn FnMut(Todo) + Send),
     ) -> Result<Vec<u64>, StoreError> {
-        let (path, busy_timeout) = (self.path.clone(), self.busy_timeout);
+        let connection = connect(&self.path, self.busy_timeout).map_err(Fault::from)?;
+        // Sorting comes before the first piece, and takes most of the time.
+        let _broken_off = Interrupt(connection.get_interrupt_handle());
         let (pieces, mut arriving) = mpsc::channel(PIECES_MAX);
-        let loading = spawn_blocking(move || load(&connect(&path, busy_timeout)?, &pieces));
+        let loading = spawn_blocking(move || load(&connection, &pieces));
         while let Some(piece) = arriving.recv().await {
             for todo in piece {
                 sink(todo);
@@ -75,6 +77,15 @@ impl Reader {
     pub(in crate::store) async fn positions(&self) -> Result<Vec<u64>, StoreError> {
         let connection = self.connection.lock().await;
         rows::positions(&connection).map_err(|error| Fault::from(error).into())
+    }
+}
+
+/// Ends what its connection is at when it is dropped.
+struct Interrupt(InterruptHandle);
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        self.0.interrupt();
     }
 }
 
