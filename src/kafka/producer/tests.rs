@@ -177,3 +177,13 @@ fn a_statement_says_whether_a_broker_is_connected() {
     assert!(!is_connected(statement("TRY_CONNECT").as_bytes()));
     assert!(is_connected(b"not a statement"));
 }
+
+#[tokio::test]
+async fn a_new_producer_is_not_taken_for_cut_off_before_it_has_looked_for_a_broker() {
+    let (_mock, producer) = open();
+    let watch = Stopwatch::start();
+    while watch.elapsed() < STATISTICS_EVERY * 6 {
+        assert!(producer.is_reachable(), "after {:?}", watch.elapsed());
+        tokio::task::yield_now().await;
+    }
+}
