@@ -5,13 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::ceilings;
-use crate::deployment::{Deployment, Limits};
+use crate::course;
 use crate::environment::Environment;
-use crate::measure::{self, Effort};
-use crate::open;
+use crate::measure::Effort;
 use crate::peers::PEERS;
-use crate::people;
 use crate::plan::{MILLPOND, Part, Plan};
 use crate::product::Product;
 use crate::progress::Progress;
@@ -20,7 +17,7 @@ use crate::report;
 use crate::scenario::READS;
 use crate::selftest;
 use crate::session::Session;
-use crate::writes::{self, Deploy, WRITES};
+use crate::writes::{self, WRITES};
 
 /// Measures Millpond beside a floor and its peers, and writes a report.
 ///
@@ -102,7 +99,7 @@ fn run(arguments: &Arguments, session: &Session) -> Result<()> {
     let working = session.fresh("report")?;
     let mut raw = Writer::create(&working.join(report::RAW), &environment)?;
     let progress = Progress::of(plan.seconds());
-    let carried_out = carry_out(&plan, session, &mut raw, &progress);
+    let carried_out = course::carry_out(&plan, session, &mut raw, &progress);
     progress.end();
     let out = arguments.out.clone();
     let out = out.unwrap_or_else(|| unused(&environment, raw.raw.is_quiet()));
@@ -118,66 +115,6 @@ fn run(arguments: &Arguments, session: &Session) -> Result<()> {
         eprintln!("The machine was busy: this is no result, and is not kept among them.");
     }
     carried_out
-}
-
-fn carry_out(plan: &Plan, session: &Session, raw: &mut Writer, progress: &Progress) -> Result<()> {
-    for (scenario, sides) in &plan.reads {
-        progress.part(scenario.name);
-        measure::rounds(session, scenario, sides, plan.effort, raw, progress)?;
-    }
-    let mut deployments: Vec<Box<dyn Fn(Limits) -> Result<Deployment> + '_>> = Vec::new();
-    for product in &plan.products {
-        deployments.push(Box::new(|limits| {
-            Deployment::alone(session, product, limits)
-        }));
-    }
-    if session.stack.is_some() {
-        let product = &session.reference;
-        deployments.push(Box::new(|limits| {
-            Deployment::fleet(session, product, limits)
-        }));
-    }
-    if plan.ceiling_seconds > 0 {
-        ceilings::run(session, plan.ceiling_seconds, raw, progress)?;
-    }
-    for scenario in &plan.writes {
-        progress.part(scenario.name);
-        for deploy in &deployments {
-            writes::rounds(
-                session,
-                deploy,
-                scenario,
-                plan.effort_of_load,
-                raw,
-                progress,
-            )?;
-        }
-    }
-    if let Some((scenario, sides)) = &plan.open_reads {
-        progress.part("open loops");
-        let (rates, effort) = (plan.open_rates, plan.effort_of_load);
-        open::reads(session, (scenario, sides), rates, effort, raw, progress)?;
-    }
-    for deploy in &deployments {
-        let (rates, effort) = (plan.create_rates, plan.effort_of_load);
-        open::creates(session, deploy, rates, effort, raw, progress)?;
-        crowds(plan, session, deploy, raw, progress)?;
-    }
-    Ok(())
-}
-
-fn crowds(
-    plan: &Plan,
-    session: &Session,
-    deploy: Deploy<'_>,
-    raw: &mut Writer,
-    progress: &Progress,
-) -> Result<()> {
-    for crowd in plan.crowds {
-        progress.part(&format!("{} users", crowd.0));
-        people::run(session, deploy, *crowd, raw, progress)?;
-    }
-    Ok(())
 }
 
 /// A directory that holds no other run. What a busy machine gives is not kept among the results.
