@@ -1,5 +1,5 @@
-//! System calls per request, counted by strace in runs of their own: a traced server is several times
-//! slower, and makes the same calls.
+//! System calls and allocations per request, counted in runs of their own: a server that strace looks
+//! at is several times slower, and makes the same calls.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,9 +7,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::client::Call;
+use crate::allocations;
+use crate::client::{self, Call};
 use crate::measure;
-use crate::peers::is_installed;
 use crate::progress::Progress;
 use crate::record::{Figure, Line, Table, Writer};
 use crate::scenario::{READS, Scenario};
@@ -17,14 +17,16 @@ use crate::session::Session;
 use crate::sides::{self, Running, Side};
 
 const SCENARIOS: [&str; 2] = ["limit-100", "limit-100-depth-16"];
-/// Of one side in one scenario.
+/// Of each count.
 pub const SECONDS: u32 = 1;
+const ALL: &str = "system calls";
+const ALLOCATIONS: &str = "allocations";
 /// What is made more rarely than this is opening and closing connections.
 const RARE: f64 = 0.01;
 
-/// Of how many runs.
+/// Both are counted of each side.
 pub fn runs(sides: &[Side]) -> u32 {
-    u32::try_from(SCENARIOS.len() * sides.len()).unwrap_or(u32::MAX)
+    u32::try_from(SCENARIOS.len() * sides.len() * 2).unwrap_or(u32::MAX)
 }
 
 pub fn count(
@@ -33,19 +35,24 @@ pub fn count(
     raw: &mut Writer,
     progress: &Progress,
 ) -> Result<()> {
-    if !is_installed("strace") {
-        progress.note("strace is not installed: system calls are not counted");
-        return Ok(());
-    }
     for scenario in READS.iter().filter(|it| SCENARIOS.contains(&it.name)) {
         for (side, started) in sides::start_all(session, scenario, sides)? {
             progress.say(&format!("system calls: {}", side.name()));
             let started = started?;
+            let mut found = Vec::new();
             match traced(session, scenario, &started) {
-                Ok(figures) => put(scenario, &started, figures, raw)?,
+                Ok(calls) => {
+                    found.push((ALL.to_owned(), calls.iter().map(|(_, count)| count).sum()));
+                    found.extend(calls.into_iter().filter(|(_, count)| *count >= RARE));
+                }
                 Err(error) => progress.note(&format!("system calls are not counted: {error:#}")),
             }
-            progress.advance(SECONDS);
+            match allocations(session, scenario, &started) {
+                Ok(each) => found.insert(found.len().min(1), (ALLOCATIONS.to_owned(), each)),
+                Err(error) => progress.note(&format!("allocations are not counted: {error:#}")),
+            }
+            put(scenario, &started, &found, raw)?;
+            progress.advance(SECONDS * 2);
         }
     }
     Ok(())
@@ -54,17 +61,36 @@ pub fn count(
 fn put(
     scenario: &Scenario,
     side: &Running,
-    figures: Vec<(String, f64)>,
+    figures: &[(String, f64)],
     raw: &mut Writer,
 ) -> Result<()> {
     let row = format!("{}: {}", scenario.name, side.name);
-    let all = figures.iter().map(|(_, count)| count).sum();
-    let mut columns = vec![("all".to_owned(), all)];
-    columns.extend(figures.into_iter().filter(|(_, count)| *count >= RARE));
-    for (column, value) in columns {
-        raw.put(Line::Figure(Figure::of(Table::Calls, &row, &column, value)))?;
+    for (column, value) in figures {
+        raw.put(Line::Figure(Figure::of(Table::Calls, &row, column, *value)))?;
     }
     Ok(())
+}
+
+fn allocations(session: &Session, scenario: &Scenario, side: &Running) -> Result<f64> {
+    let script = measure::write_script(session, scenario, side)?;
+    let call = call(session, scenario, side, &script);
+    allocations::per_request(side, call, &session.path("allocations"))
+}
+
+fn call<'a>(
+    session: &'a Session,
+    scenario: &Scenario,
+    side: &Running,
+    script: &'a Path,
+) -> Call<'a> {
+    Call {
+        cores: &session.client_cores,
+        script,
+        connections: scenario.connections,
+        port: side.port,
+        seconds: SECONDS,
+        counter: &[],
+    }
 }
 
 /// Calls per request by name.
@@ -72,13 +98,7 @@ fn traced(session: &Session, scenario: &Scenario, side: &Running) -> Result<Vec<
     let script = measure::write_script(session, scenario, side)?;
     let summary = session.path("strace");
     let tracer = Tracer::attach(&side.pids(), &summary)?;
-    let seen = crate::client::run(Call {
-        cores: &session.client_cores,
-        script: &script,
-        connections: scenario.connections,
-        port: side.port,
-        seconds: SECONDS,
-    });
+    let seen = client::run(call(session, scenario, side, &script));
     tracer.end()?;
     let requests = seen?.requests as f64;
     let text = std::fs::read_to_string(&summary)?;

@@ -9,7 +9,7 @@ use crate::course;
 use crate::environment::Environment;
 use crate::measure::Effort;
 use crate::peers::PEERS;
-use crate::plan::{MILLPOND, Part, Plan};
+use crate::plan::{MILLPOND, Part, Plan, VARIANTS};
 use crate::product::Product;
 use crate::progress::Progress;
 use crate::record::{self, Writer};
@@ -17,6 +17,7 @@ use crate::report;
 use crate::scenario::READS;
 use crate::selftest;
 use crate::session::Session;
+use crate::sides::Side;
 use crate::writes::{self, WRITES};
 
 /// Measures Millpond beside a floor and its peers, and writes a report.
@@ -29,7 +30,7 @@ pub struct Arguments {
     /// A few scenarios in under three minutes
     #[arg(long)]
     pub quick: bool,
-    /// Parts to run [default: all; --quick leaves users out]
+    /// Parts to run [default: all; --quick leaves limits, start and users out]
     #[arg(long, value_delimiter = ',')]
     pub part: Vec<Part>,
     /// Scenarios to run, by name [default: all of the parts, or those of --quick]
@@ -65,9 +66,12 @@ pub struct Arguments {
     /// Write the report of this directory's raw data anew, and end
     #[arg(long, value_name = "DIRECTORY")]
     report: Option<PathBuf>,
-    /// See whether one microsecond more in a handler is seen, and end
+    /// See whether one microsecond more per request is seen, in the floor and the product, and end
     #[arg(long)]
     self_test: bool,
+    /// The product built with the feature `spin`, for --self-test [default: built by it]
+    #[arg(long, value_name = "PATH", requires = "self_test")]
+    spinning: Option<PathBuf>,
 }
 
 pub fn main() -> Result<()> {
@@ -83,7 +87,7 @@ pub fn main() -> Result<()> {
     let mut session = Session::start(&arguments.scratch, millpond)?;
     session.stack.clone_from(&arguments.fleet);
     if arguments.self_test {
-        return selftest::run(&session);
+        return selftest::run(&session, arguments.spinning.as_deref());
     }
     run(&arguments, &session)
 }
@@ -183,6 +187,7 @@ fn list() {
         .into_iter()
         .chain(peers)
         .chain(["nginx"])
+        .chain(VARIANTS.iter().map(Side::name))
         .collect();
     println!("Sides: {}", sides.join(", "));
 }

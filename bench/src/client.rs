@@ -1,7 +1,8 @@
 //! The client: wrk, told by a script what to ask and how to report.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -51,6 +52,8 @@ pub struct Call<'a> {
     pub connections: u32,
     pub port: u16,
     pub seconds: u32,
+    /// A command that counts while the one behind it runs; none is empty.
+    pub counter: &'a [PathBuf],
 }
 
 impl Seen {
@@ -154,11 +157,22 @@ fn quoted(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
+fn client(call: Call<'_>) -> Command {
+    let wrk = pinned(call.cores, Path::new("wrk"));
+    let [counter, arguments @ ..] = call.counter else {
+        return wrk;
+    };
+    let mut command = Command::new(counter);
+    command.args(arguments).arg(wrk.get_program());
+    command.args(wrk.get_args()).stdin(Stdio::null());
+    command
+}
+
 /// Runs wrk to its end.
 pub fn run(call: Call<'_>) -> Result<Seen> {
     let threads = call.cores.len().to_string();
     let before = proc::reaped()?;
-    let output = pinned(call.cores, Path::new("wrk"))
+    let output = client(call)
         .args(["-t", &threads, "-c", &call.connections.to_string()])
         .args([
             "-d",

@@ -5,6 +5,7 @@
 //! then the parts that have `load` as their client: `writes`, `open`, `people`, on a `deployment` or a
 //! `fleet`; `ceilings` and `catch_up` beside them; `plan`, `course` and `report`.
 
+mod allocations;
 mod calls;
 mod catch_up;
 mod ceilings;

@@ -187,7 +187,7 @@ impl Plan {
 }
 
 /// Sides that are made of the product alone.
-const VARIANTS: [Side; 4] = [
+pub static VARIANTS: [Side; 4] = [
     Side::Limited(Backing::Process),
     Side::Limited(Backing::Redis),
     Side::Behind(Proxy::Nginx),
@@ -200,7 +200,7 @@ fn everyone(products: &[Product]) -> Vec<Side> {
     let others = others
         .chain(PEERS.iter().map(Side::Peer))
         .chain([Side::Nginx])
-        .chain(VARIANTS);
+        .chain(VARIANTS.iter().cloned());
     products.chain(others).collect()
 }
 

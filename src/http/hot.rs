@@ -241,6 +241,8 @@ impl Desk {
             let fields = asked.split_off(rest);
             let closes = asked.fields.closes || draining;
             counts.0[self.put_answer(fields, &asked, closes) as usize] += 1;
+            #[cfg(feature = "spin")]
+            crate::clock::spin(std::time::Duration::from_micros(1));
             if closes {
                 break Stop::Closing;
             }

@@ -47,9 +47,10 @@ const TABLES: &[(Table, &str, &str)] = &[
     ),
     (
         Table::Calls,
-        "System calls per request",
-        "Counted by strace in runs of their own, beside a closed loop. Those below 0.01 are left \
-         out; \"all\" has them.",
+        "System calls and allocations per request",
+        "System calls were counted by strace, allocations by probes at the allocator's functions, in \
+         runs of their own under a closed loop. What opens and closes connections is shared by all \
+         requests; calls rarer than 0.01 are in the sum only.",
     ),
 ];
 
