@@ -19,7 +19,10 @@ want() { # program, package, what for
 
 want wrk wrk 'it is the client of every read; INSTALL=1 has this script install it' || exit 1
 want nginx nginx 'the side nginx is left out' || true
-want redis-server redis-server 'the sides go-redis and fastapi-redis are left out' || true
+want redis-server redis-server 'the sides that need it, and the limiter, are left out' || true
+want haproxy haproxy 'the side behind-haproxy is left out' || true
+want strace strace 'system calls are not counted' || true
+want perf linux-perf 'allocations are not counted' || true
 
 cargo build --locked --release --workspace --target-dir target
 

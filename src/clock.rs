@@ -31,6 +31,15 @@ pub fn uuid_v7(at: Timestamp) -> Uuid {
     ))
 }
 
+/// Keeps the core busy for so long: a cost that the bench has to see.
+#[cfg(feature = "spin")]
+pub fn spin(time: Duration) {
+    let watch = Stopwatch::start();
+    while watch.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
 /// Measures how long something takes. Stands still with the clock of a test that pauses tokio's.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);

@@ -5,14 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use crate::ceilings;
-use crate::deployment::{Deployment, Limits};
+use crate::course;
 use crate::environment::Environment;
-use crate::measure::{self, Effort};
-use crate::open;
+use crate::measure::Effort;
 use crate::peers::PEERS;
-use crate::people;
-use crate::plan::{MILLPOND, Part, Plan};
+use crate::plan::{MILLPOND, Part, Plan, VARIANTS};
 use crate::product::Product;
 use crate::progress::Progress;
 use crate::record::{self, Writer};
@@ -20,7 +17,8 @@ use crate::report;
 use crate::scenario::READS;
 use crate::selftest;
 use crate::session::Session;
-use crate::writes::{self, Deploy, WRITES};
+use crate::sides::Side;
+use crate::writes::{self, WRITES};
 
 /// Measures Millpond beside a floor and its peers, and writes a report.
 ///
@@ -32,7 +30,7 @@ pub struct Arguments {
     /// A few scenarios in under three minutes
     #[arg(long)]
     pub quick: bool,
-    /// Parts to run [default: all; --quick leaves users out]
+    /// Parts to run [default: all; --quick leaves limits, start and users out]
     #[arg(long, value_delimiter = ',')]
     pub part: Vec<Part>,
     /// Scenarios to run, by name [default: all of the parts, or those of --quick]
@@ -68,9 +66,12 @@ pub struct Arguments {
     /// Write the report of this directory's raw data anew, and end
     #[arg(long, value_name = "DIRECTORY")]
     report: Option<PathBuf>,
-    /// See whether one microsecond more in a handler is seen, and end
+    /// See whether one microsecond more per request is seen, in the floor and the product, and end
     #[arg(long)]
     self_test: bool,
+    /// The product built with the feature `spin`, for --self-test [default: built by it]
+    #[arg(long, value_name = "PATH", requires = "self_test")]
+    spinning: Option<PathBuf>,
 }
 
 pub fn main() -> Result<()> {
@@ -86,7 +87,7 @@ pub fn main() -> Result<()> {
     let mut session = Session::start(&arguments.scratch, millpond)?;
     session.stack.clone_from(&arguments.fleet);
     if arguments.self_test {
-        return selftest::run(&session);
+        return selftest::run(&session, arguments.spinning.as_deref());
     }
     run(&arguments, &session)
 }
@@ -102,7 +103,7 @@ fn run(arguments: &Arguments, session: &Session) -> Result<()> {
     let working = session.fresh("report")?;
     let mut raw = Writer::create(&working.join(report::RAW), &environment)?;
     let progress = Progress::of(plan.seconds());
-    let carried_out = carry_out(&plan, session, &mut raw, &progress);
+    let carried_out = course::carry_out(&plan, session, &mut raw, &progress);
     progress.end();
     let out = arguments.out.clone();
     let out = out.unwrap_or_else(|| unused(&environment, raw.raw.is_quiet()));
@@ -118,66 +119,6 @@ fn run(arguments: &Arguments, session: &Session) -> Result<()> {
         eprintln!("The machine was busy: this is no result, and is not kept among them.");
     }
     carried_out
-}
-
-fn carry_out(plan: &Plan, session: &Session, raw: &mut Writer, progress: &Progress) -> Result<()> {
-    for (scenario, sides) in &plan.reads {
-        progress.part(scenario.name);
-        measure::rounds(session, scenario, sides, plan.effort, raw, progress)?;
-    }
-    let mut deployments: Vec<Box<dyn Fn(Limits) -> Result<Deployment> + '_>> = Vec::new();
-    for product in &plan.products {
-        deployments.push(Box::new(|limits| {
-            Deployment::alone(session, product, limits)
-        }));
-    }
-    if session.stack.is_some() {
-        let product = &session.reference;
-        deployments.push(Box::new(|limits| {
-            Deployment::fleet(session, product, limits)
-        }));
-    }
-    if plan.ceiling_seconds > 0 {
-        ceilings::run(session, plan.ceiling_seconds, raw, progress)?;
-    }
-    for scenario in &plan.writes {
-        progress.part(scenario.name);
-        for deploy in &deployments {
-            writes::rounds(
-                session,
-                deploy,
-                scenario,
-                plan.effort_of_load,
-                raw,
-                progress,
-            )?;
-        }
-    }
-    if let Some((scenario, sides)) = &plan.open_reads {
-        progress.part("open loops");
-        let (rates, effort) = (plan.open_rates, plan.effort_of_load);
-        open::reads(session, (scenario, sides), rates, effort, raw, progress)?;
-    }
-    for deploy in &deployments {
-        let (rates, effort) = (plan.create_rates, plan.effort_of_load);
-        open::creates(session, deploy, rates, effort, raw, progress)?;
-        crowds(plan, session, deploy, raw, progress)?;
-    }
-    Ok(())
-}
-
-fn crowds(
-    plan: &Plan,
-    session: &Session,
-    deploy: Deploy<'_>,
-    raw: &mut Writer,
-    progress: &Progress,
-) -> Result<()> {
-    for crowd in plan.crowds {
-        progress.part(&format!("{} users", crowd.0));
-        people::run(session, deploy, *crowd, raw, progress)?;
-    }
-    Ok(())
 }
 
 /// A directory that holds no other run. What a busy machine gives is not kept among the results.
@@ -246,6 +187,7 @@ fn list() {
         .into_iter()
         .chain(peers)
         .chain(["nginx"])
+        .chain(VARIANTS.iter().map(Side::name))
         .collect();
     println!("Sides: {}", sides.join(", "));
 }

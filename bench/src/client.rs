@@ -1,14 +1,15 @@
 //! The client: wrk, told by a script what to ask and how to report.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::proc;
 use crate::process::pinned;
-use crate::scenario::{Limit, Scenario};
+use crate::scenario::{ADDRESSES, Clients, Limit, Scenario};
 
 /// What the script prints before its figures.
 const MARK: &str = "millpond-bench ";
@@ -51,6 +52,8 @@ pub struct Call<'a> {
     pub connections: u32,
     pub port: u16,
     pub seconds: u32,
+    /// A command that counts while the one behind it runs; none is empty.
+    pub counter: &'a [PathBuf],
 }
 
 impl Seen {
@@ -59,9 +62,31 @@ impl Seen {
     }
 }
 
+/// A script of reads, and of a create by the bearer of `token` for every ninth of them.
+pub fn mixed(scenario: &Scenario, port: u16, token: &str) -> String {
+    let read = quoted(&scenario.request(port, scenario.limit, None));
+    let body = r#"{"title":"Water the garden","description":"Before the weekend, and not later than that."}"#;
+    let bytes = body.len();
+    let create = quoted(&format!(
+        "POST /todos HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {bytes}\r\n\r\n{body}"
+    ));
+    format!(
+        "local read, create, at = {read}, {create}, 0
+request = function()
+  at = at % 10 + 1
+  return at == 10 and create or read
+end
+{REPORT}"
+    )
+}
+
 /// The script that makes `scenario` on `port`.
 pub fn script(scenario: &Scenario, port: u16, tag: Option<&str>) -> String {
     let limits = scenario.limits();
+    if scenario.clients == Clients::Forwarded {
+        return forwarded(&scenario.request(port, scenario.limit, tag));
+    }
     match limits[..] {
         [limit] if scenario.depth == 1 => plain(scenario, limit, tag),
         [limit] => batched(&[scenario.request(port, limit, tag)], scenario.depth, 1),
@@ -106,6 +131,23 @@ end
     )
 }
 
+/// `request`, of one address after the other.
+fn forwarded(request: &str) -> String {
+    let head = quoted(request.trim_end());
+    format!(
+        r#"local requests, at = {{}}, 0
+for i = 1, {ADDRESSES} do
+  local address = string.format("10.0.%d.%d", i / 256, i % 256)
+  requests[i] = {head} .. "\r\nX-Forwarded-For: " .. address .. "\r\n\r\n"
+end
+request = function()
+  at = at % {ADDRESSES} + 1
+  return requests[at]
+end
+{REPORT}"#
+    )
+}
+
 fn quoted(text: &str) -> String {
     let escaped = text
         .replace('\\', "\\\\")
@@ -115,11 +157,22 @@ fn quoted(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
+fn client(call: Call<'_>) -> Command {
+    let wrk = pinned(call.cores, Path::new("wrk"));
+    let [counter, arguments @ ..] = call.counter else {
+        return wrk;
+    };
+    let mut command = Command::new(counter);
+    command.args(arguments).arg(wrk.get_program());
+    command.args(wrk.get_args()).stdin(Stdio::null());
+    command
+}
+
 /// Runs wrk to its end.
 pub fn run(call: Call<'_>) -> Result<Seen> {
     let threads = call.cores.len().to_string();
     let before = proc::reaped()?;
-    let output = pinned(call.cores, Path::new("wrk"))
+    let output = client(call)
         .args(["-t", &threads, "-c", &call.connections.to_string()])
         .args([
             "-d",

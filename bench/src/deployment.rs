@@ -7,7 +7,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 
-use crate::fleet::{self, Database};
 use crate::proc::{self, Ticks};
 use crate::process::Server;
 use crate::product::{Product, Setting};
@@ -17,9 +16,8 @@ pub struct Deployment {
     pub name: String,
     pub servers: Vec<SocketAddr>,
     pub members: Vec<Member>,
-    /// Ended with it, and before the database.
+    /// Ended with it, where nobody else has them.
     _processes: Vec<Server>,
-    _database: Option<Database>,
 }
 
 /// One or more processes whose CPU time counts under one name.
@@ -29,22 +27,34 @@ pub struct Member {
     pub pids: Vec<u32>,
 }
 
-/// Whether a deployment limits its clients as it does by default, or not at all.
+/// Whether a deployment limits its clients as it does by default, not at all, or for show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limits {
     Default,
     None,
+    /// All reads and writes are limited, and all are admitted.
+    Admitting,
 }
 
 impl Limits {
     pub fn settings(self) -> Vec<Setting> {
-        match self {
-            Self::Default => Vec::new(),
-            Self::None => vec![
-                ("RATE_LIMIT_SCOPE".to_owned(), "none".to_owned()),
-                ("INFLIGHT_SCOPE".to_owned(), "none".to_owned()),
+        let pairs: &[(&str, &str)] = match self {
+            Self::Default => &[],
+            Self::None => &[("RATE_LIMIT_SCOPE", "none"), ("INFLIGHT_SCOPE", "none")],
+            // Redis shares a core with the client: it may be slow, and is not away for that.
+            Self::Admitting => &[
+                ("RATE_LIMIT_SCOPE", "all"),
+                ("INFLIGHT_SCOPE", "none"),
+                ("TB_CAPACITY", "1000000000"),
+                ("TB_RATE", "1000000000"),
+                ("TRUSTED_PROXIES", "127.0.0.0/8"),
+                ("LIMITER_TIMEOUT_MS", "1000"),
             ],
-        }
+        };
+        let pairs = pairs.iter();
+        pairs
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 }
 
@@ -63,22 +73,21 @@ impl Deployment {
                 pids: vec![server.pid()],
             }],
             _processes: vec![server],
-            _database: None,
         })
     }
 
-    /// Two servers and two workers over the services of a stack's environment file.
-    pub fn fleet(session: &Session, product: &Product, limits: Limits) -> Result<Self> {
-        let stack = session.stack.as_deref();
-        let stack = stack.context("no stack was named: --fleet FILE")?;
-        let fleet = fleet::start(session, product, stack, &session.settings(limits))?;
-        Ok(Self {
-            name: "fleet".to_owned(),
-            servers: fleet.ports.into_iter().map(address).collect(),
-            members: fleet.members,
-            _processes: fleet.processes,
-            _database: Some(fleet.database),
-        })
+    /// Processes that somebody else has started and will end.
+    pub fn of(
+        name: &str,
+        ports: impl Iterator<Item = u16>,
+        members: impl Iterator<Item = Member>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            servers: ports.map(address).collect(),
+            members: members.collect(),
+            _processes: Vec::new(),
+        }
     }
 
     /// CPU time of each member so far.

@@ -112,9 +112,11 @@ fn commit() -> String {
 }
 
 fn tools() -> Vec<(String, String)> {
-    let ask: [(&str, &[&str]); 4] = [
+    let ask: [(&str, &[&str]); 6] = [
         ("wrk", &["-v"]),
         ("nginx", &["-v"]),
+        ("haproxy", &["-v"]),
+        ("redis-server", &["-v"]),
         ("oha", &["--version"]),
         ("rustc", &["--version"]),
     ];

@@ -1,254 +1,154 @@
-//! A fleet: two servers and two workers over services that run already.
-//!
-//! The services are named by a file of `DATABASE_URL`, `KAFKA_BROKERS` and `REDIS_URL`, as `make up`
-//! writes it. The fleet has a database and topics of its own there. Whoever listens on the ports of
-//! these services is found through `/proc`, so that their CPU time counts as well; a service on
-//! another machine is not counted, and the report says which were. The topics stay behind: they are
-//! named `bench_*`, and `make down CLEAN=1` removes them with the rest of a stack.
+//! A fleet: servers and workers over services that run already, with a database and topics of its own
+//! there. The topics stay behind: they are named `bench_*`, and `make down CLEAN=1` removes them with
+//! the rest of a stack.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+use anyhow::{Context, Result};
 
-use anyhow::{Context, Result, ensure};
-
-use crate::deployment::Member;
+use crate::deployment::{Deployment, Limits, Member};
+use crate::loader;
 use crate::process::Server;
 use crate::product::{Product, Setting};
+use crate::progress::Progress;
+use crate::record::{Figure, FleetSetting, Line, Table, Writer};
 use crate::session::Session;
+use crate::stack::{Database, PARTITIONS, Stack};
+use crate::writes;
 
 const SERVERS: usize = 2;
-const WORKERS: usize = 2;
+pub const WORKERS: usize = 2;
 
-pub struct Fleet {
-    pub ports: Vec<u16>,
-    pub members: Vec<Member>,
-    /// Ended first.
-    pub processes: Vec<Server>,
+/// A Kafka that has just been started is several times slower than one whose code is compiled, so a
+/// fleet is warmed until two runs in a row are alike.
+const WARM_UP_RUNS_MAX: u32 = 12;
+pub const WARM_UP_SECONDS: u32 = 2;
+/// How much two runs in a row may differ.
+const ALIKE: f64 = 0.1;
+
+pub struct Fleet<'a> {
+    session: &'a Session,
+    product: &'a Product,
+    settings: Vec<Setting>,
+    services: Vec<Member>,
+    brokers: usize,
+    /// Ended in this order, and before the database.
+    servers: Vec<Server>,
+    workers: Vec<Server>,
     pub database: Database,
 }
 
-/// A database that goes with the fleet.
-pub struct Database {
-    server: String,
-    name: String,
-}
-
-/// The services of a stack.
-struct Stack {
-    database_url: String,
-    kafka_brokers: String,
-    redis_url: String,
-}
-
-pub fn start(
-    session: &Session,
-    product: &Product,
-    stack: &Path,
-    settings: &[Setting],
-) -> Result<Fleet> {
-    let stack = Stack::read(stack)?;
-    let name = format!("bench_{}_{}", std::process::id(), session.seed());
-    let mut settings = settings.to_vec();
-    let database = Database::create(&stack.database_url, &name)?;
-    settings.extend(stack.settings(&name, &database));
-    product.migrate(&session.fresh("data-migrate")?, &settings)?;
-    let mut fleet = Fleet {
-        ports: Vec::new(),
-        members: stack.members()?,
-        processes: Vec::new(),
-        database,
-    };
-    let mut workers = Vec::new();
-    for nth in 0..WORKERS {
-        let data = session.fresh(&format!("data-worker-{nth}"))?;
-        let log = session.log(&format!("worker-{nth}"));
-        let worker = product.start_worker(&data, &session.all_cores(), &log, &settings)?;
-        workers.push(worker.pid());
-        fleet.processes.push(worker);
+impl<'a> Fleet<'a> {
+    /// Two servers and two workers.
+    pub fn start(session: &'a Session, product: &'a Product, limits: Limits) -> Result<Self> {
+        let mut fleet = Self::prepare(session, product, limits)?;
+        fleet.start_workers(WORKERS)?;
+        fleet.start_servers()?;
+        Ok(fleet)
     }
-    let mut servers = Vec::new();
-    for nth in 0..SERVERS {
+
+    /// A database with the product's schema, and no process yet.
+    pub fn prepare(session: &'a Session, product: &'a Product, limits: Limits) -> Result<Self> {
+        let stack = session.stack.as_deref();
+        let stack = Stack::read(stack.context("no stack was named: --fleet FILE")?)?;
+        let name = format!("bench_{}_{}", std::process::id(), session.seed());
+        let mut settings = session.settings(limits);
+        let database = Database::create(&stack.database_url, &name)?;
+        settings.extend(stack.settings(&name, &database));
+        product.migrate(&session.fresh("data-migrate")?, &settings)?;
+        Ok(Self {
+            session,
+            product,
+            settings,
+            services: stack.members()?,
+            brokers: stack.brokers(),
+            servers: Vec::new(),
+            workers: Vec::new(),
+            database,
+        })
+    }
+
+    pub fn start_servers(&mut self) -> Result<()> {
+        for nth in 0..SERVERS {
+            let server = self.start_server(nth)?;
+            self.servers.push(server);
+        }
+        Ok(())
+    }
+
+    /// One that the caller ends.
+    pub fn start_server(&self, nth: usize) -> Result<Server> {
+        let session = self.session;
         let data = session.fresh(&format!("data-server-{nth}"))?;
         let log = session.log(&format!("server-{nth}"));
-        let server = product.start_on(&data, &session.all_cores(), &log, &settings)?;
-        fleet.ports.push(server.port);
-        servers.push(server.pid());
-        fleet.processes.push(server);
+        let cores = session.all_cores();
+        self.product.start_on(&data, &cores, &log, &self.settings)
     }
-    let of = |name: &str, pids| Member {
-        name: name.to_owned(),
-        pids,
-    };
-    fleet.members.insert(0, of("workers", workers));
-    fleet.members.insert(0, of("servers", servers));
-    Ok(fleet)
-}
 
-impl Stack {
-    fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("no stack at {}: see make up", path.display()))?;
-        let setting = |name: &str| {
-            let mut lines = text.lines();
-            let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-            let value = value.map(|value| value.trim_matches('"').to_owned());
-            value.with_context(|| format!("{} has no {name}", path.display()))
+    pub fn start_workers(&mut self, count: usize) -> Result<()> {
+        let session = self.session;
+        for nth in 0..count {
+            let data = session.fresh(&format!("data-worker-{nth}"))?;
+            let log = session.log(&format!("worker-{nth}"));
+            let cores = session.all_cores();
+            let worker = self
+                .product
+                .start_worker(&data, &cores, &log, &self.settings)?;
+            self.workers.push(worker);
+        }
+        Ok(())
+    }
+
+    pub fn stop_servers(&mut self) {
+        self.servers.clear();
+    }
+
+    pub fn stop_workers(&mut self) {
+        self.workers.clear();
+    }
+
+    /// Those that run now, for a load.
+    pub fn deployment(&self) -> Deployment {
+        let of = |name: &str, processes: &[Server]| {
+            let pids: Vec<u32> = processes.iter().map(Server::pid).collect();
+            let name = name.to_owned();
+            (!pids.is_empty()).then_some(Member { name, pids })
         };
-        Ok(Self {
-            database_url: setting("DATABASE_URL")?,
-            kafka_brokers: setting("KAFKA_BROKERS")?,
-            redis_url: setting("REDIS_URL")?,
-        })
+        let own = [of("servers", &self.servers), of("workers", &self.workers)];
+        let services = self.services.iter().cloned();
+        let ports = self.servers.iter().map(|server| server.port);
+        Deployment::of("fleet", ports, own.into_iter().flatten().chain(services))
     }
 
-    /// The services, with topics that the product will make.
-    fn settings(&self, name: &str, database: &Database) -> Vec<Setting> {
-        let pairs = [
-            ("DATABASE_URL", database.url()),
-            ("KAFKA_BROKERS", self.kafka_brokers.clone()),
-            ("REDIS_URL", self.redis_url.clone()),
-            ("KAFKA_TODO_TOPIC", format!("{name}-commands")),
-            ("RESULTS_TOPIC", format!("{name}-results")),
-        ];
-        pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
-    }
-
-    /// Those services that run on this machine.
-    fn members(&self) -> Result<Vec<Member>> {
-        let urls = [
-            ("kafka", &self.kafka_brokers),
-            ("postgres", &self.database_url),
-            ("redis", &self.redis_url),
-        ];
-        let mut members = Vec::new();
-        for (name, url) in urls {
-            let pids = listeners(&ports(url)?)?;
-            if !pids.is_empty() {
-                let name = name.to_owned();
-                members.push(Member { name, pids });
+    /// Creates until two runs in a row are alike, and puts on record what the fleet is made of.
+    pub fn warm_up(&self, raw: &mut Writer, progress: &Progress) -> Result<()> {
+        let deployment = self.deployment();
+        let mut before = f64::INFINITY;
+        let mut is_warm = false;
+        for round in 0..WARM_UP_RUNS_MAX {
+            progress.say(&format!("fleet: warms up, run {}", round + 1));
+            let seconds = f64::from(WARM_UP_SECONDS);
+            let loaded = loader::run(self.session, &deployment, writes::CREATES, seconds)?;
+            let good: u64 = loaded.told.kinds.iter().map(|kind| kind.good).sum();
+            let rate = good as f64 / loaded.told.seconds;
+            let row = format!("run {}", round + 1);
+            raw.put(Line::Figure(Figure::of(
+                Table::WarmUp,
+                &row,
+                "creates acknowledged/s",
+                rate,
+            )))?;
+            is_warm = (rate - before).abs() <= ALIKE * before.min(rate);
+            if is_warm {
+                break;
             }
+            before = rate;
         }
-        Ok(members)
-    }
-}
-
-impl Database {
-    fn create(server: &str, name: &str) -> Result<Self> {
-        psql(server, &format!("CREATE DATABASE {name}"))?;
-        Ok(Self {
-            server: server.to_owned(),
-            name: name.to_owned(),
-        })
-    }
-
-    fn url(&self) -> String {
-        let server = self.server.rsplit_once('/');
-        let server = server.map_or(self.server.as_str(), |(server, _)| server);
-        format!("{server}/{}", self.name)
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let name = &self.name;
-        let dropped = psql(&self.server, &format!("DROP DATABASE {name} WITH (FORCE)"));
-        if let Err(error) = dropped {
-            eprintln!("the database {name} stays behind: {error:#}");
-        }
-    }
-}
-
-fn psql(server: &str, statement: &str) -> Result<()> {
-    let output = Command::new("psql")
-        .args([server, "-qc", statement])
-        .output()
-        .context("psql is needed for the fleet's database (apt-get install postgresql-client)")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{statement}: {said}");
-    Ok(())
-}
-
-/// The ports in a URL or in a list of brokers.
-fn ports(urls: &str) -> Result<BTreeSet<u16>> {
-    let ports = urls.split(',').map(|url| {
-        let host = url.rsplit('@').next().unwrap_or(url);
-        let port = host.rsplit_once(':').map(|(_, rest)| rest);
-        let digits = port.and_then(|rest| rest.split('/').next());
-        let port = digits.and_then(|digits| digits.parse().ok());
-        port.with_context(|| format!("no port in {host}"))
-    });
-    ports.collect()
-}
-
-/// The processes that listen on `ports`, without the children of one another: a tree is counted
-/// from its root.
-fn listeners(ports: &BTreeSet<u16>) -> Result<Vec<u32>> {
-    let mut inodes = BTreeSet::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        // Without IPv6 there is no such table.
-        let text = fs::read_to_string(table).unwrap_or_default();
-        let listening = text.lines().filter_map(listening);
-        inodes.extend(
-            listening
-                .filter(|(port, _)| ports.contains(port))
-                .map(|(_, inode)| inode),
-        );
-    }
-    let mut pids = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let pid = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
-        if let Some(pid) = pid.filter(|pid| has_socket(*pid, &inodes)) {
-            pids.push(pid);
-        }
-    }
-    crate::proc::roots(&pids)
-}
-
-/// The port and the inode of a line of `/proc/net/tcp` that is of a listener.
-fn listening(line: &str) -> Option<(u16, String)> {
-    const LISTEN: &str = "0A";
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    if *fields.get(3)? != LISTEN {
-        return None;
-    }
-    let (_, port) = fields.get(1)?.rsplit_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    Some((port, format!("socket:[{}]", fields.get(9)?)))
-}
-
-/// Whether a process holds one of the sockets. Of others' processes nothing can be read.
-fn has_socket(pid: u32, inodes: &BTreeSet<String>) -> bool {
-    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return false;
-    };
-    let links = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    let mut names = links.filter_map(|link| link.to_str().map(str::to_owned));
-    names.any(|name| inodes.contains(&name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ports_are_found_in_urls_and_lists() {
-        let of = |text: &str| ports(text).unwrap().into_iter().collect::<Vec<_>>();
-        assert_eq!(of("postgres://a:b@127.0.0.1:5432/x"), [5432]);
-        assert_eq!(of("redis://127.0.0.1:6379"), [6379]);
-        assert_eq!(of("127.0.0.1:9092,127.0.0.1:9093"), [9092, 9093]);
-        assert!(ports("localhost").is_err());
-    }
-
-    #[test]
-    fn whoever_listens_on_a_port_is_found() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let found = listeners(&[port].into()).unwrap();
-        assert_eq!(found, [std::process::id()]);
+        raw.put(Line::Fleet(FleetSetting {
+            servers: SERVERS,
+            workers: WORKERS,
+            services: self.services.iter().map(|it| it.name.clone()).collect(),
+            brokers: self.brokers,
+            partitions: PARTITIONS,
+            is_warm,
+        }))
     }
 }

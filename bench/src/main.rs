@@ -2,18 +2,24 @@
 //!
 //! Reading order: `scenario` (what is asked), `sides` and `peers` (who answers), `measure` (one run,
 //! and the rounds that alternate), `proc` and `stats` (what is counted and how it is summed up),
-//! then the parts that have `load` as their client: `writes`, `open`, `people`, on a `deployment`;
-//! `ceilings` beside them; `plan` and `report`.
+//! then the parts that have `load` as their client: `writes`, `open`, `people`, on a `deployment` or a
+//! `fleet`; `ceilings` and `catch_up` beside them; `plan`, `course` and `report`.
 
+mod allocations;
+mod calls;
+mod catch_up;
 mod ceilings;
 mod cli;
 mod client;
+mod course;
 mod deployment;
 mod environment;
 mod fleet;
 mod http;
+mod limiter;
 mod loader;
 mod measure;
+mod metrics;
 mod nginx;
 mod open;
 mod peers;
@@ -23,12 +29,15 @@ mod proc;
 mod process;
 mod product;
 mod progress;
+mod proxy;
 mod record;
 mod report;
 mod scenario;
 mod selftest;
 mod session;
 mod sides;
+mod stack;
+mod startup;
 mod stats;
 mod writes;
 

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
+use load::token;
 
 use crate::client::{self, Call, Seen};
 use crate::environment::load_average;
+use crate::metrics::{self, Reads};
 use crate::proc::{self, Machine, Ticks};
 use crate::progress::Progress;
-use crate::record::{Failure, Line, Run, Writer};
-use crate::scenario::Scenario;
+use crate::record::{Failure, Figure, Line, Run, Table, Writer};
+use crate::scenario::{Cast, Scenario};
 use crate::session::Session;
 use crate::sides::{self, Running, Side};
 
@@ -55,6 +57,8 @@ pub struct Measured {
     pub resident_bytes: u64,
     /// Share of the machine that others used.
     pub busy: f64,
+    /// Of the product, where one request is not like the other: what share of reads was hot.
+    pub hot: Option<f64>,
 }
 
 /// Measures `scenario` on `sides`, each in every round, and writes the runs to `raw`.
@@ -91,7 +95,9 @@ pub fn rounds(
             match twice(|| once(session, scenario, started, seconds)) {
                 Ok(measured) => {
                     if let Some(round) = round {
+                        let hot = measured.hot;
                         raw.put(Line::Run(measured.record(scenario, &started.name, round)))?;
+                        put_hot(scenario, started, hot, raw)?;
                     }
                 }
                 Err(error) => {
@@ -104,6 +110,15 @@ pub fn rounds(
         running.retain(|(_, started)| !failed.contains(&started.name));
     }
     Ok(())
+}
+
+fn put_hot(scenario: &Scenario, side: &Running, hot: Option<f64>, raw: &mut Writer) -> Result<()> {
+    let Some(hot) = hot else {
+        return Ok(());
+    };
+    let row = format!("{}: {}", scenario.name, side.name);
+    let column = "share of list reads answered hot";
+    raw.put(Line::Figure(Figure::of(Table::Hot, &row, column, hot)))
 }
 
 fn turn(scenario: &Scenario, side: &Running, round: Option<u32>, effort: Effort) -> String {
@@ -145,10 +160,20 @@ fn once(session: &Session, scenario: &Scenario, side: &Running, seconds: u32) ->
         cores: &session.client_cores,
         script: &script,
         connections: scenario.connections,
-        port: side.server.port,
+        port: side.port,
         seconds,
+        counter: &[],
     };
-    let measured = measure(&side.pids(), call).with_context(about)?;
+    let before = scenario.has_writes.then(|| Reads::look(side.port));
+    let before = before.transpose()?;
+    let mut measured = measure(&side.pids(), call).with_context(about)?;
+    if let Some(before) = before {
+        measured.hot = Some(Reads::look(side.port)?.hot_since(before));
+    }
+    if scenario.cast == Cast::Limited {
+        let alone = metrics::of(side.port)?.sum("limiter_without_redis_total");
+        ensure!(alone == 0.0, "{}: Redis was too slow", about());
+    }
     check(scenario, side, &measured.seen).with_context(about)?;
     Ok(measured)
 }
@@ -165,12 +190,18 @@ fn measure(pids: &[u32], call: Call<'_>) -> Result<Measured> {
         cpu,
         resident_bytes: after.resident_bytes,
         busy: Machine::look().others_since(machine, cpu + client),
+        hot: None,
     })
 }
 
-fn write_script(session: &Session, scenario: &Scenario, side: &Running) -> Result<PathBuf> {
+/// Has wrk told what to ask.
+pub fn write_script(session: &Session, scenario: &Scenario, side: &Running) -> Result<PathBuf> {
     let path = session.path("wrk.lua");
-    let script = client::script(scenario, side.server.port, side.tag.as_deref());
+    let script = if scenario.has_writes {
+        client::mixed(scenario, side.port, &token("bench", &session.secret))
+    } else {
+        client::script(scenario, side.port, side.tag.as_deref())
+    };
     std::fs::write(&path, script)?;
     Ok(path)
 }
@@ -208,6 +239,7 @@ impl Measured {
             cpu,
             resident_bytes,
             busy,
+            hot: _,
         } = self;
         Run {
             scenario: scenario.name.to_owned(),

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use load::job::{What, Work};
 
-use crate::deployment::Limits;
+use crate::deployment::Deployment;
 use crate::loader::{self, Order};
 use crate::proc;
 use crate::progress::Progress;
@@ -11,10 +11,12 @@ use crate::record::{Line, LoadRun, Part, Writer};
 use crate::scenario::Scenario;
 use crate::session::Session;
 use crate::sides::{self, Running, Side};
-use crate::writes::{Deploy, Effort};
+use crate::writes::Effort;
 
 /// Reads a second. The highest is what a client on one core makes with half of it.
 pub const READS: &[u32] = &[1_000, 10_000, 25_000];
+/// Reads a second where limits are compared: Redis has a share of the client's core.
+pub const LIMITED: &[u32] = &[15_000];
 /// Creates a second.
 pub const CREATES: &[u32] = &[100, 1_000, 3_000];
 /// Enough that none waits for another to be answered by a server that keeps up.
@@ -58,7 +60,7 @@ fn ask(
     seconds: u32,
 ) -> Result<loader::Loaded> {
     let order = Order {
-        servers: &[([127, 0, 0, 1], side.server.port).into()],
+        servers: &[([127, 0, 0, 1], side.port).into()],
         work: Work::Open {
             what: What::Read(scenario.limit.path()),
             per_second: f64::from(rate),
@@ -73,13 +75,12 @@ fn ask(
 /// Creates at each rate.
 pub fn creates(
     session: &Session,
-    deploy: Deploy<'_>,
+    deployment: &Deployment,
     rates: &[u32],
     effort: Effort,
     raw: &mut Writer,
     progress: &Progress,
 ) -> Result<()> {
-    let deployment = deploy(Limits::None)?;
     for rate in rates {
         let name = format!("open-creates-at-{rate}");
         let about = format!("creates, 202; {rate} a second are due");
@@ -90,7 +91,7 @@ pub fn creates(
                 per_second: f64::from(*rate),
                 connections: CONNECTIONS,
             };
-            let loaded = loader::run(session, &deployment, work, f64::from(effort.seconds));
+            let loaded = loader::run(session, deployment, work, f64::from(effort.seconds));
             let loaded = loaded.with_context(|| name.clone())?;
             let run = LoadRun::new(Part::Latency, (&name, &about), loaded);
             raw.put(Line::Load(run.at(*rate).of(&deployment.name, round)))?;

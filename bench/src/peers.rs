@@ -101,10 +101,24 @@ pub const PEERS: &[Peer] = &[
     },
 ];
 
-/// A peer that listens, and what runs for it alone.
+/// Who answers on a port.
+#[derive(Debug)]
 pub struct Started {
-    pub server: Server,
-    pub beside: Vec<Server>,
+    pub port: u16,
+    /// Those whose CPU time is the side's.
+    pub counted: Vec<Server>,
+    /// What else it needs.
+    pub uncounted: Vec<Server>,
+}
+
+impl Started {
+    pub fn alone(server: Server) -> Self {
+        Self {
+            port: server.port,
+            counted: vec![server],
+            uncounted: Vec::new(),
+        }
+    }
 }
 
 impl Peer {
@@ -121,18 +135,15 @@ impl Peer {
             ));
         }
         let needs_redis = !matches!(self.kind, Kind::Program(..));
-        let has_redis = || {
-            let asked = Command::new("redis-server").arg("--version").output();
-            asked.is_ok_and(|output| output.status.success())
-        };
-        (needs_redis && !has_redis()).then(|| "redis-server is not installed".to_owned())
+        (needs_redis && !is_installed("redis-server"))
+            .then(|| "redis-server is not installed".to_owned())
     }
 
     /// Starts it on the server's core with the responses in `answers`.
     pub fn start(&self, session: &Session, answers: &Path) -> Result<Started> {
         let port = free_port()?;
         let address = format!("127.0.0.1:{port}");
-        let mut beside = Vec::new();
+        let mut counted = Vec::new();
         let mut command = match self.kind {
             Kind::Program(program, _) | Kind::WithRedis(program) => {
                 pinned(&[session.server_core], &session.program(program)?)
@@ -149,13 +160,17 @@ impl Peer {
                 command.args(arguments);
             }
             Kind::WithRedis(_) | Kind::PythonWithRedis(_) => {
-                let redis = redis(session, self.name)?;
+                let redis = redis(session, session.server_core, self.name)?;
                 command.arg(format!("127.0.0.1:{}", redis.port));
-                beside.push(redis);
+                counted.push(redis);
             }
         }
-        let server = Server::start(command, port, &session.log(self.name))?;
-        Ok(Started { server, beside })
+        counted.push(Server::start(command, port, &session.log(self.name))?);
+        Ok(Started {
+            port,
+            counted,
+            uncounted: Vec::new(),
+        })
     }
 }
 
@@ -164,10 +179,15 @@ fn python(session: &Session) -> PathBuf {
     session.programs.join("../venv/bin/python")
 }
 
-/// A Redis that keeps nothing, on the core of the server that asks it.
-fn redis(session: &Session, name: &str) -> Result<Server> {
+/// Whether there is such a program.
+pub fn is_installed(program: &str) -> bool {
+    Command::new(program).arg("-v").output().is_ok()
+}
+
+/// A Redis that keeps nothing.
+pub fn redis(session: &Session, core: usize, name: &str) -> Result<Server> {
     let port = free_port()?;
-    let mut command = pinned(&[session.server_core], Path::new("redis-server"));
+    let mut command = pinned(&[core], Path::new("redis-server"));
     command
         .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
         .args(["--save", "", "--appendonly", "no"]);

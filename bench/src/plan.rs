@@ -4,15 +4,20 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::calls;
+use crate::catch_up;
 use crate::cli::Arguments;
+use crate::limiter;
 use crate::measure::Effort;
 use crate::open;
 use crate::peers::{PEERS, Runs};
 use crate::people::CROWDS;
 use crate::product::Product;
+use crate::proxy::Proxy;
 use crate::scenario::{Cast, READS, Scenario};
 use crate::session::Session;
-use crate::sides::Side;
+use crate::sides::{Backing, Side};
+use crate::startup;
 use crate::writes::{self, WRITES, Writes};
 
 /// The product's name as a side.
@@ -22,12 +27,23 @@ const OPEN: &str = "limit-100";
 /// Who is asked in an open loop, unless sides are named.
 const OPEN_SIDES: [&str; 3] = [MILLPOND, "hyper", "nginx"];
 
+/// Where reads are limited in an open loop, and who is asked.
+const LIMITED: &str = "limited-one-address";
+const LIMITED_SIDES: [&str; 3] = [MILLPOND, "limited", "limited-redis"];
+/// Whose system calls are counted.
+const CALLS_SIDES: [&str; 2] = [MILLPOND, "hyper"];
+/// How often a server is started, with a fleet and without.
+const STARTS: u32 = 5;
+
 /// What a run is made of, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Part {
     Reads,
     Writes,
     Latency,
+    Limits,
+    Calls,
+    Start,
     Users,
 }
 
@@ -44,6 +60,15 @@ pub struct Plan {
     pub crowds: &'static [(u32, u32)],
     /// What runs of the product alone are made with.
     pub products: Vec<Product>,
+    /// Whether all that has writes runs on a fleet as well.
+    pub has_fleet: bool,
+    /// With limits and without, side by side.
+    pub limited: Option<(&'static Scenario, Vec<Side>)>,
+    /// Whose system calls are counted.
+    pub calls: Option<Vec<Side>>,
+    /// How often a server is started.
+    pub starts: Option<u32>,
+    pub catch_up: Option<catch_up::Effort>,
 }
 
 impl Plan {
@@ -83,6 +108,27 @@ impl Plan {
         if arguments.wants(Part::Users) && !arguments.quick {
             plan.crowds = &CROWDS;
         }
+        if arguments.wants(Part::Limits) && !arguments.quick {
+            plan.limited = Some((named(LIMITED), of(&present, &LIMITED_SIDES)));
+        }
+        if arguments.wants(Part::Calls) {
+            plan.calls = Some(of(&present, &CALLS_SIDES));
+        }
+        if arguments.wants(Part::Start) && !arguments.quick {
+            plan.starts = Some(STARTS);
+        }
+        if session.stack.is_some() {
+            plan.has_fleet =
+                !plan.writes.is_empty() || !plan.create_rates.is_empty() || !plan.crowds.is_empty();
+            let (rounds, rows) = if arguments.quick {
+                (1, 40_000)
+            } else {
+                (3, 100_000)
+            };
+            let effort = catch_up::Effort { rounds, rows };
+            let is_wanted = arguments.scenario.is_empty() && !plan.writes.is_empty();
+            plan.catch_up = is_wanted.then_some(effort);
+        }
         if plan.seconds() == 0 {
             bail!("nobody is left to measure");
         }
@@ -101,6 +147,11 @@ impl Plan {
             create_rates: &[],
             crowds: &[],
             products,
+            has_fleet: false,
+            limited: None,
+            calls: None,
+            starts: None,
+            catch_up: None,
         }
     }
 
@@ -111,38 +162,53 @@ impl Plan {
             .map(|(scenario, sides)| self.effort.seconds_for(scenario, sides.len()))
             .sum();
         let of_load = u64::from(self.effort_of_load.rounds * self.effort_of_load.seconds);
-        let products = self.products.len() as u64;
-        let writes = self.writes.len() as u64 * products * of_load;
+        let deployments = self.products.len() + usize::from(self.has_fleet);
+        let writes = self.writes.len() as u64 * deployments as u64 * of_load;
         let sides = self.open_reads.as_ref().map_or(0, |(_, sides)| sides.len());
-        let open = self.open_rates.len() * sides + self.create_rates.len() * self.products.len();
+        let open = self.open_rates.len() * sides + self.create_rates.len() * deployments;
         let crowds = self.crowds.iter();
         let crowds: u64 = crowds.map(|(_, seconds)| u64::from(*seconds)).sum();
-        reads + writes + open as u64 * of_load + crowds
+        let crowds = crowds * deployments as u64;
+        let limited = self.limited.as_ref().map_or(0, |(_, sides)| {
+            let open = (open::LIMITED.len() * sides.len()) as u64 * of_load;
+            open + u64::from(limiter::SECONDS)
+        });
+        let calls = self.calls.as_ref();
+        let calls = calls.map_or(0, |sides| calls::runs(sides) * calls::SECONDS);
+        let starts = self.starts.map_or(0, |starts| starts * startup::SECONDS);
+        let catch_up = self.catch_up.map_or(0, catch_up::Effort::seconds);
+        reads
+            + writes
+            + open as u64 * of_load
+            + crowds
+            + limited
+            + u64::from(calls + starts + catch_up)
     }
 }
+
+/// Sides that are made of the product alone.
+pub static VARIANTS: [Side; 4] = [
+    Side::Limited(Backing::Process),
+    Side::Limited(Backing::Redis),
+    Side::Behind(Proxy::Nginx),
+    Side::Behind(Proxy::Haproxy),
+];
 
 fn everyone(products: &[Product]) -> Vec<Side> {
     let products = products.iter().cloned().map(Side::Millpond);
     let others = [Side::Floor].into_iter();
     let others = others
         .chain(PEERS.iter().map(Side::Peer))
-        .chain([Side::Nginx]);
+        .chain([Side::Nginx])
+        .chain(VARIANTS.iter().cloned());
     products.chain(others).collect()
 }
 
 /// Those that can run here. What is left out is said, once.
 fn present(sides: Vec<Side>, session: &Session) -> Vec<Side> {
-    let missing = |side: &Side| match side {
-        Side::Peer(peer) => peer.missing(session),
-        Side::Nginx => {
-            let asked = std::process::Command::new("nginx").arg("-v").output();
-            asked.is_err().then(|| "nginx is not installed".to_owned())
-        }
-        _ => None,
-    };
     let mut present = Vec::new();
     for side in sides {
-        match missing(&side) {
+        match side.missing(session) {
             Some(why) => eprintln!("{} is left out: {why}", side.name()),
             None => present.push(side),
         }
@@ -185,9 +251,7 @@ fn chosen_writes(arguments: &Arguments) -> Vec<&'static Writes> {
 }
 
 fn open_reads(arguments: &Arguments, present: &[Side]) -> (&'static Scenario, Vec<Side>) {
-    let mut reads = READS.iter();
-    let scenario = reads.find(|scenario| scenario.name == OPEN);
-    let scenario = scenario.expect("is in the table");
+    let scenario = named(OPEN);
     let sides = present.iter().filter(|side| {
         if arguments.side.is_empty() {
             OPEN_SIDES.contains(&side.name()) || matches!(side, Side::Millpond(_))
@@ -198,6 +262,18 @@ fn open_reads(arguments: &Arguments, present: &[Side]) -> (&'static Scenario, Ve
     (scenario, sides.cloned().collect())
 }
 
+fn named(name: &str) -> &'static Scenario {
+    let mut reads = READS.iter();
+    let found = reads.find(|scenario| scenario.name == name);
+    found.expect("is in the table")
+}
+
+fn of(present: &[Side], names: &[&str]) -> Vec<Side> {
+    let sides = present.iter();
+    let sides = sides.filter(|side| names.contains(&side.name()));
+    sides.cloned().collect()
+}
+
 impl Arguments {
     fn wants(&self, part: Part) -> bool {
         if !self.scenario.is_empty() {
@@ -205,7 +281,7 @@ impl Arguments {
             return match part {
                 Part::Reads => !self.scenario.iter().all(is_write),
                 Part::Writes => self.scenario.iter().any(is_write),
-                Part::Latency | Part::Users => false,
+                _ => false,
             };
         }
         self.part.is_empty() || self.part.contains(&part)
@@ -216,8 +292,13 @@ impl Arguments {
             return self.side.iter().any(|name| name == side.name());
         }
         let broadly = scenario.cast == Cast::Everyone && !self.quick;
+        let of_product = matches!(scenario.cast, Cast::Limited | Cast::Proxied);
         match side {
-            Side::Millpond(_) | Side::Floor => true,
+            Side::Millpond(_) => true,
+            Side::Limited(_) => scenario.cast == Cast::Limited,
+            Side::Behind(_) => scenario.cast == Cast::Proxied,
+            _ if of_product => false,
+            Side::Floor => true,
             Side::FloorAgain | Side::FloorSpinning => false,
             Side::Peer(peer) => match peer.runs {
                 Runs::Always => true,

@@ -6,7 +6,6 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::{Server, free_port, pinned};
-use crate::scenario::TODOS;
 
 /// What an arithmetic overflow says. Debug builds check every addition and carry it; release
 /// builds do not.
@@ -40,10 +39,10 @@ impl Product {
     }
 
     /// Fills an empty directory with todos.
-    pub fn seed(&self, data: &Path) -> Result<()> {
+    pub fn seed(&self, data: &Path, todos: usize) -> Result<()> {
         let mut seed = with_settings(Command::new(&self.binary), data);
         let output = seed
-            .args(["seed", "--todos", &TODOS.to_string()])
+            .args(["seed", "--todos", &todos.to_string()])
             .output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "seeding failed: {said}");

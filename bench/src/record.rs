@@ -84,6 +84,41 @@ pub struct Ceiling {
     pub rows_per_second: f64,
 }
 
+/// One value of one of the report's smaller tables.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    pub table: Table,
+    pub row: String,
+    /// With its unit.
+    pub column: String,
+    pub value: f64,
+}
+
+/// The smaller tables, in their order in the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    WarmUp,
+    CatchUp,
+    Start,
+    Limiter,
+    Hot,
+    Calls,
+}
+
+/// What a fleet was made of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FleetSetting {
+    pub servers: usize,
+    pub workers: usize,
+    /// Those on this machine, whose time is counted.
+    pub services: Vec<String>,
+    pub brokers: usize,
+    pub partitions: u32,
+    /// Whether the last two runs that warmed it were alike.
+    pub is_warm: bool,
+}
+
 /// A side that did not do what a scenario asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
@@ -101,6 +136,8 @@ pub enum Line {
     Load(LoadRun),
     Ceiling(Ceiling),
     Failure(Failure),
+    Figure(Figure),
+    Fleet(FleetSetting),
 }
 
 /// Everything that was measured.
@@ -111,6 +148,8 @@ pub struct Raw {
     pub loads: Vec<LoadRun>,
     pub ceilings: Vec<Ceiling>,
     pub failures: Vec<Failure>,
+    pub figures: Vec<Figure>,
+    pub fleet: Option<FleetSetting>,
 }
 
 /// Writes lines as they come, so that a run that is broken off leaves what it has, and keeps them.
@@ -128,6 +167,8 @@ impl Raw {
             loads: Vec::new(),
             ceilings: Vec::new(),
             failures: Vec::new(),
+            figures: Vec::new(),
+            fleet: None,
         }
     }
 
@@ -138,6 +179,8 @@ impl Raw {
             Line::Load(load) => self.loads.push(load),
             Line::Ceiling(ceiling) => self.ceilings.push(ceiling),
             Line::Failure(failure) => self.failures.push(failure),
+            Line::Figure(figure) => self.figures.push(figure),
+            Line::Fleet(fleet) => self.fleet = Some(fleet),
         }
     }
 
@@ -152,6 +195,17 @@ impl Raw {
     /// Whether any of this may be called a result.
     pub fn is_quiet(&self) -> bool {
         self.others().iter().all(|share| *share < QUIET_SHARE)
+    }
+}
+
+impl Figure {
+    pub fn of(table: Table, row: &str, column: &str, value: f64) -> Self {
+        Self {
+            table,
+            row: row.to_owned(),
+            column: column.to_owned(),
+            value,
+        }
     }
 }
 

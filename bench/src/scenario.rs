@@ -6,6 +6,8 @@ use std::fmt::Write;
 pub const TODOS: usize = 10_000;
 /// The largest N of a random `limit=N`.
 pub const RANDOM_MAX: u32 = 100;
+/// Addresses that forwarded requests are of.
+pub const ADDRESSES: u32 = 10_000;
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +19,9 @@ pub struct Scenario {
     pub depth: u32,
     pub connections: u32,
     pub head: Head,
+    pub clients: Clients,
+    /// Whether one request in ten is a create, which a token goes with.
+    pub has_writes: bool,
     /// Part of `--quick`.
     pub quick: bool,
     /// Who runs unless `--side` says otherwise.
@@ -47,6 +52,15 @@ pub enum Head {
     Proxied,
 }
 
+/// Whose requests they are, to a server that limits by address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clients {
+    /// The address of the connection's other end.
+    Peer,
+    /// [`ADDRESSES`] in turn, by `X-Forwarded-For`.
+    Forwarded,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cast {
     Everyone,
@@ -55,6 +69,10 @@ pub enum Cast {
     Replaced,
     /// Millpond, the floor and bare hyper.
     Few,
+    /// Millpond without limits, with them, and with them in Redis.
+    Limited,
+    /// Millpond, and Millpond behind proxies.
+    Proxied,
 }
 
 const BASE: Scenario = Scenario {
@@ -64,6 +82,8 @@ const BASE: Scenario = Scenario {
     depth: 1,
     connections: 64,
     head: Head::Bare,
+    clients: Clients::Peer,
+    has_writes: false,
     quick: false,
     cast: Cast::Few,
 };
@@ -137,6 +157,22 @@ impl Scenario {
         }
     }
 
+    const fn limited(self, clients: Clients) -> Self {
+        Self {
+            clients,
+            cast: Cast::Limited,
+            ..self
+        }
+    }
+
+    const fn mixed(self) -> Self {
+        Self {
+            has_writes: true,
+            cast: Cast::Proxied,
+            ..self
+        }
+    }
+
     const fn quick(self) -> Self {
         Self {
             quick: true,
@@ -183,6 +219,9 @@ pub const READS: &[Scenario] = &[
     random("random", 1),
     random("random-depth-16", 16),
     first("replaced", 100, 1).replaced(),
+    first("limited-one-address", 100, 1).limited(Clients::Peer),
+    first("limited-10000-addresses", 100, 1).limited(Clients::Forwarded),
+    first("mixed-90-10", 100, 1).mixed(),
 ];
 
 /// What browsers and proxies add. No `Accept-Encoding`: the form decides that.
@@ -253,8 +292,23 @@ impl Scenario {
             Head::Bare => "",
             Head::Proxied => ", 500-byte heads",
         };
+        let cast = match (self.cast, self.clients) {
+            (Cast::Limited, Clients::Peer) => {
+                ", all of one address; who limits admits all. Redis is on the client's core and not \
+                 counted"
+            }
+            (Cast::Limited, Clients::Forwarded) => {
+                ", of 10,000 addresses in turn, which a trusted proxy names; who limits admits all. \
+                 Redis is on the client's core and not counted"
+            }
+            (Cast::Proxied, _) => {
+                ", one request in ten a create (202). Counted is Millpond; a proxy in front of it is \
+                 on the client's core and not counted"
+            }
+            _ => "",
+        };
         let (depth, connections) = (self.depth, self.connections);
-        format!("{limit}, {form}, depth {depth}, {connections} connections{head}")
+        format!("{limit}, {form}, depth {depth}, {connections} connections{head}{cast}")
     }
 }
 

@@ -1,14 +1,17 @@
-//! The self-test: whether the bench sees what it is there for. The floor runs beside itself with a
-//! spin of one microsecond per request, and the difference has to be found.
+//! The self-test: whether the bench sees what it is there for. The floor, and the product, run beside
+//! themselves with a spin of one microsecond per request, and the difference has to be found.
 //!
 //! A difference that is there has to be seen, and one that is not must not be: a third side is the
-//! floor again, unchanged.
+//! same again, unchanged. The product with a spin is a build of its own, with the feature `spin`.
 
-use anyhow::{Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
 
 use crate::environment::Environment;
 use crate::measure::{self, Effort};
-use crate::plan::MILLPOND;
+use crate::product::Product;
 use crate::progress::Progress;
 use crate::record::Writer;
 use crate::report;
@@ -28,27 +31,38 @@ const EFFORT: Effort = Effort {
 /// it keeps a core warm.
 const TOLERANCE_US: f64 = 0.5;
 
-pub fn run(session: &Session) -> Result<()> {
+/// Where the product with a spin is built; what is released lies elsewhere.
+const SPINNING: &str = "bench/target/spin";
+
+/// Unchanged, again unchanged, and spinning.
+type Trio = [Side; 3];
+
+pub fn run(session: &Session, spinning: Option<&Path>) -> Result<()> {
+    let floors = [Side::Floor, Side::FloorAgain, Side::FloorSpinning];
+    let trios = [floors, products(session, spinning)?];
     let working = session.fresh("self-test")?;
     let environment = Environment::look(&working);
     let mut raw = Writer::create(&working.join(report::RAW), &environment)?;
-    let sides = [Side::Floor, Side::FloorAgain, Side::FloorSpinning];
     let scenarios = SCENARIOS.map(|name| {
         let mut reads = READS.iter();
         let found = reads.find(|scenario| scenario.name == name);
         found.expect("is in the table")
     });
-    let each = scenarios.map(|scenario| EFFORT.seconds_for(scenario, sides.len()));
+    let each = scenarios.map(|scenario| EFFORT.seconds_for(scenario, trios.len() * 3));
     let progress = Progress::of(each.iter().sum());
     for scenario in scenarios {
-        progress.part(scenario.name);
-        measure::rounds(session, scenario, &sides, EFFORT, &mut raw, &progress)?;
+        for trio in &trios {
+            progress.part(&format!("{}: {}", scenario.name, trio[0].name()));
+            measure::rounds(session, scenario, trio, EFFORT, &mut raw, &progress)?;
+        }
     }
     progress.end();
-    println!("A spin of 1 µs per request, in {MILLPOND}'s floor:");
+    println!("A spin of 1 µs per request:");
     let mut all_seen = true;
-    for scenario in scenarios {
-        all_seen &= judge(scenario, &raw);
+    for trio in &trios {
+        for scenario in scenarios {
+            all_seen &= judge(scenario, trio, &raw);
+        }
     }
     ensure!(
         all_seen,
@@ -57,21 +71,44 @@ pub fn run(session: &Session) -> Result<()> {
     Ok(())
 }
 
-fn judge(scenario: &Scenario, raw: &Writer) -> bool {
-    let found = report::differences(&raw.raw.runs, scenario.name, Side::Floor.name());
+fn products(session: &Session, spinning: Option<&Path>) -> Result<Trio> {
+    let spinning = spinning.map_or_else(build, |path| Ok(path.to_owned()))?;
+    let as_it_is = &session.reference.binary;
+    let side = |label, binary| anyhow::Ok(Side::Millpond(Product::new(label, binary)?));
+    Ok([
+        Side::Millpond(session.reference.clone()),
+        side("millpond again", as_it_is)?,
+        side("millpond + 1 µs", &spinning)?,
+    ])
+}
+
+fn build() -> Result<PathBuf> {
+    eprintln!("Building the product with a spin in {SPINNING}");
+    let status = Command::new("cargo")
+        .args(["build", "--locked", "--release", "--bin", "millpond"])
+        .args(["--features", "spin", "--target-dir", SPINNING])
+        .status()
+        .context("cargo builds the product with a spin")?;
+    ensure!(status.success(), "the product with a spin is not built");
+    Ok(Path::new(SPINNING).join("release/millpond"))
+}
+
+fn judge(scenario: &Scenario, [base, again, spinning]: &Trio, raw: &Writer) -> bool {
+    let found = report::differences(&raw.raw.runs, scenario.name, base.name());
     let of = |side: &Side| {
         let mut found = found.iter();
         let found = found.find(|(name, _)| name == side.name());
         found.map(|(_, median)| *median)
     };
-    let (Some(again), Some(spinning)) = (of(&Side::FloorAgain), of(&Side::FloorSpinning)) else {
+    let (Some(again), Some(spinning)) = (of(again), of(spinning)) else {
         return false;
     };
     let seen = spinning.low > again.high.max(0.0);
     let right = (spinning.value - 1.0).abs() < TOLERANCE_US;
     let none = again.low <= 0.0 && again.high >= 0.0 || again.value.abs() < TOLERANCE_US / 2.0;
     println!(
-        "  {:<18} with it {:+.2} µs ({:+.2} to {:+.2}), unchanged {:+.2} µs ({:+.2} to {:+.2}): {}",
+        "  {:<9} {:<18} with it {:+.2} µs ({:+.2} to {:+.2}), unchanged {:+.2} µs ({:+.2} to {:+.2}): {}",
+        base.name(),
         scenario.name,
         spinning.value,
         spinning.low,

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::deployment::Limits;
 use crate::product::{Product, Setting};
+use crate::scenario::TODOS;
 
 /// Cores that the client gets at most: one server core cannot keep more of them busy.
 const CLIENT_CORES_MAX: usize = 3;
@@ -60,7 +61,7 @@ impl Session {
             root,
         };
         let seeded = session.fresh("seeded")?;
-        session.reference.seed(&seeded)?;
+        session.reference.seed(&seeded, TODOS)?;
         Ok(session)
     }
 

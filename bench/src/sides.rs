@@ -10,9 +10,10 @@ use captured::Answer;
 use crate::deployment::Limits;
 use crate::http::exchange;
 use crate::nginx;
-use crate::peers::{Peer, Started};
+use crate::peers::{Peer, Started, is_installed, redis};
 use crate::process::{Server, free_port, pinned};
 use crate::product::Product;
+use crate::proxy::Proxy;
 use crate::scenario::{Form, Limit, Scenario};
 use crate::session::Session;
 
@@ -29,15 +30,27 @@ pub enum Side {
     /// A program of `peers/`.
     Peer(&'static Peer),
     Nginx,
+    /// Millpond with limits that admit all.
+    Limited(Backing),
+    /// Millpond behind a proxy.
+    Behind(Proxy),
+}
+
+/// Where limits are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    Process,
+    Redis,
 }
 
 /// A side that runs, and what a client has to know to ask it.
 #[derive(Debug)]
 pub struct Running {
     pub name: String,
-    pub server: Server,
-    /// What runs for it alone; its CPU time is the side's.
-    beside: Vec<Server>,
+    pub port: u16,
+    counted: Vec<Server>,
+    /// Kept until the side is done.
+    _uncounted: Vec<Server>,
     pub tag: Option<String>,
     /// Bytes of its response, where there is but one.
     pub response_bytes: Option<usize>,
@@ -62,7 +75,23 @@ impl Side {
             Self::FloorSpinning => "floor + 1 µs",
             Self::Peer(peer) => peer.name,
             Self::Nginx => "nginx",
+            Self::Limited(Backing::Process) => "limited",
+            Self::Limited(Backing::Redis) => "limited-redis",
+            Self::Behind(Proxy::Nginx) => "behind-nginx",
+            Self::Behind(Proxy::Haproxy) => "behind-haproxy",
         }
+    }
+
+    /// Why it cannot run here; `None` where it can.
+    pub fn missing(&self, session: &Session) -> Option<String> {
+        let program = match self {
+            Self::Peer(peer) => return peer.missing(session),
+            Self::Nginx => "nginx",
+            Self::Behind(proxy) => proxy.program(),
+            Self::Limited(Backing::Redis) => "redis-server",
+            _ => return None,
+        };
+        (!is_installed(program)).then(|| format!("{program} is not installed"))
     }
 
     /// Whether it is there for comparison only.
@@ -84,6 +113,8 @@ impl Side {
                 product.start(&session.data(name)?, session.server_core, &log, &settings)?
             }
             Self::Peer(peer) => return peer.start(session, &captured.answers),
+            Self::Limited(backing) => return limited(session, name, *backing),
+            Self::Behind(proxy) => return behind(session, name, *proxy),
             Self::Floor | Self::FloorAgain | Self::FloorSpinning => {
                 let port = free_port()?;
                 let mut command = pinned(&[session.server_core], &session.program("floor")?);
@@ -103,16 +134,45 @@ impl Side {
                 Server::start(command, port, &log)?
             }
         };
-        let beside = Vec::new();
-        Ok(Started { server, beside })
+        Ok(Started::alone(server))
     }
+}
+
+fn limited(session: &Session, name: &str, backing: Backing) -> Result<Started> {
+    let mut settings = session.settings(Limits::Admitting);
+    let mut uncounted = Vec::new();
+    if backing == Backing::Redis {
+        let redis = redis(session, session.client_cores[0], name)?;
+        let url = format!("redis://127.0.0.1:{}", redis.port);
+        settings.push(("REDIS_URL".to_owned(), url));
+        uncounted.push(redis);
+    }
+    let data = session.data(name)?;
+    let (core, log) = (session.server_core, session.log(name));
+    let server = session.reference.start(&data, core, &log, &settings)?;
+    Ok(Started {
+        uncounted,
+        ..Started::alone(server)
+    })
+}
+
+fn behind(session: &Session, name: &str, proxy: Proxy) -> Result<Started> {
+    let settings = session.settings(Limits::None);
+    let data = session.data(name)?;
+    let (core, log) = (session.server_core, session.log(name));
+    let server = session.reference.start(&data, core, &log, &settings)?;
+    let front = proxy.start(session, server.port)?;
+    Ok(Started {
+        port: front.port,
+        counted: vec![server],
+        uncounted: vec![front],
+    })
 }
 
 impl Running {
     /// The processes whose trees the side is made of.
     pub fn pids(&self) -> Vec<u32> {
-        let beside = self.beside.iter().map(Server::pid);
-        std::iter::once(self.server.pid()).chain(beside).collect()
+        self.counted.iter().map(Server::pid).collect()
     }
 }
 
@@ -138,17 +198,17 @@ pub fn start_all<'a>(
 fn check(
     side: &Side,
     scenario: &Scenario,
-    Started { server, beside }: Started,
+    started: Started,
     captured: &Captured,
 ) -> Result<Running> {
     let limits = scenario.limits();
     let conditional = scenario.form == Form::NotModified;
     let tag = if conditional && !side.is_floor() {
-        tag_of(scenario, server.port, limits[0])?
+        tag_of(scenario, started.port, limits[0])?
     } else {
         None
     };
-    let response = ask(scenario, server.port, limits[0], tag.as_deref())?;
+    let response = ask(scenario, started.port, limits[0], tag.as_deref())?;
     let answer = Answer::parse(&response)?;
     ensure!(
         answer.status == captured.first.status && answer.body == captured.first.body,
@@ -160,10 +220,11 @@ fn check(
     );
     Ok(Running {
         name: side.name().to_owned(),
-        server,
-        beside,
+        port: started.port,
+        counted: started.counted,
+        _uncounted: started.uncounted,
         tag,
-        response_bytes: (limits.len() == 1).then_some(response.len()),
+        response_bytes: (limits.len() == 1 && !scenario.has_writes).then_some(response.len()),
     })
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use load::job::{Audit, Mix, Work};
 
-use crate::deployment::{Deployment, Limits};
+use crate::deployment::Deployment;
 use crate::loader;
 use crate::progress::Progress;
 use crate::record::{Line, LoadRun, Part, Writer};
@@ -28,9 +28,6 @@ pub struct Effort {
     pub seconds: u32,
 }
 
-/// How a deployment comes to be.
-pub type Deploy<'a> = &'a dyn Fn(Limits) -> Result<Deployment>;
-
 const fn writes(name: &'static str, about: &'static str, work: Work) -> Writes {
     Writes {
         name,
@@ -49,11 +46,14 @@ const fn closed(mix: Mix, wait: bool) -> Work {
     }
 }
 
+/// What most is made of, and what a fleet is warmed with.
+pub const CREATES: Work = closed(Mix::Creates, false);
+
 pub const WRITES: &[Writes] = &[
     Writes {
         name: "creates",
         about: "1,000 users create todos over 250 connections, 202",
-        work: closed(Mix::Creates, false),
+        work: CREATES,
         quick: true,
     },
     writes(
@@ -112,19 +112,25 @@ pub const WRITES: &[Writes] = &[
         },
         quick: false,
     },
+    Writes {
+        name: "visible-beside-2000",
+        about: "from a write to a read that shows it, one at a time, beside 2,000 creates a second",
+        work: Work::Visible {
+            per_second: 2_000.0,
+        },
+        quick: false,
+    },
 ];
 
 /// Runs `scenario` in rounds.
 pub fn rounds(
     session: &Session,
-    deploy: Deploy<'_>,
+    deployment: &Deployment,
     scenario: &Writes,
     effort: Effort,
     raw: &mut Writer,
     progress: &Progress,
 ) -> Result<()> {
-    progress.say(&format!("{}: starting", scenario.name));
-    let deployment = deploy(Limits::None)?;
     let about = || format!("{} in {}", deployment.name, scenario.name);
     for round in 0..effort.rounds {
         progress.say(&format!(
@@ -134,7 +140,7 @@ pub fn rounds(
             effort.rounds
         ));
         let seconds = f64::from(effort.seconds);
-        let loaded = loader::run(session, &deployment, scenario.work.clone(), seconds);
+        let loaded = loader::run(session, deployment, scenario.work.clone(), seconds);
         let loaded = loaded.with_context(about)?;
         let clean = loaded.audit.as_ref().is_none_or(Audit::is_clean);
         ensure!(

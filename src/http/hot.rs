@@ -282,6 +282,8 @@ impl Desk {
                 closes,
             };
             counts.count(self.put_answer(fields, &asked, own));
+            #[cfg(feature = "spin")]
+            crate::clock::spin(std::time::Duration::from_micros(1));
             if closes {
                 break Stop::Closing;
             }

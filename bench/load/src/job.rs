@@ -36,6 +36,8 @@ pub enum Work {
         /// `Prefer: wait`: the answer is the outcome.
         wait: bool,
     },
+    /// So many creates, as fast as a closed loop goes; nobody waits for their being applied.
+    Backlog { rows: u32, connections: u32 },
     /// Every claim is a user's first.
     Gifts { in_flight: u32 },
     /// Requests that are due at a rate, whatever the server does.

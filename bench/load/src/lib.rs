@@ -26,3 +26,4 @@ mod visible;
 mod writes;
 
 pub use run::run;
+pub use token::token;

@@ -40,6 +40,7 @@ pub fn run(input: &mut dyn BufRead, output: &mut dyn Write) -> Result<()> {
             connections,
             wait,
         } => writes(&job, &mut talk, mix, (users, connections), wait),
+        Work::Backlog { rows, connections } => backlog(&job, &mut talk, rows, connections),
         Work::Gifts { in_flight } => gifts(&job, &mut talk, in_flight),
         Work::Open {
             ref what,
@@ -123,6 +124,24 @@ fn writes(
         job::DONE,
         &told(&tallies.borrow(), (seconds, start.elapsed()), lost),
     )
+}
+
+fn backlog(job: &Job, talk: &mut Talk<'_>, rows: u32, connections: u32) -> Result<()> {
+    let tallies = tallies(&writes::KINDS);
+    let writer = |nth: u32| {
+        let author = std::iter::once(job.author(nth));
+        let draw = Draw::new(job.seed, nth.into());
+        let mut writer = Writer::new(author, (Mix::Creates, false), draw, &tallies);
+        writer.stop_after(rows.div_ceil(connections) as usize);
+        writer
+    };
+    let mut writers: Vec<Writer> = (0..connections).map(writer).collect();
+    talk.ready()?;
+    let start = Instant::now();
+    let lost = engine::run(&mut writers, &job.servers, job.end())?;
+    let seconds = start.elapsed();
+    let told = told(&tallies.borrow(), (seconds, Duration::ZERO), lost);
+    talk.say(job::DONE, &told)
 }
 
 fn gifts(job: &Job, talk: &mut Talk<'_>, in_flight: u32) -> Result<()> {

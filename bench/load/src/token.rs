@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 const EXPIRES: u64 = 4_102_444_800;
 
 /// A token of `user`, as RFC 7519 has it.
+#[must_use]
 pub fn token(user: &str, secret: &str) -> String {
     let claims = serde_json::json!({ "sub": user, "exp": EXPIRES });
     let head = BASE64.encode(r#"{"alg":"HS256","typ":"JWT"}"#);

@@ -81,6 +81,10 @@ impl Writer {
         };
     }
 
+    pub fn stop_after(&mut self, writes: usize) {
+        self.left = Some(writes);
+    }
+
     /// Ends the preparation; `tallies` are what counts from now on.
     pub fn begin(&mut self, tallies: &Tallies) {
         self.left = None;

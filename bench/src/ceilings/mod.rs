@@ -4,6 +4,7 @@
 
 mod postgres;
 mod sqlite;
+pub mod unnest;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 
 mod chart;
 mod cores;
+mod figures;
 mod loads;
 mod markdown;
 mod users;
@@ -62,6 +63,7 @@ pub fn write(directory: &Path, raw: &Raw) -> Result<()> {
     let mut report = markdown::report(raw, &summaries, &charts);
     report += &cores::section(&summaries);
     report += &loads::sections(&loads, &raw.ceilings, &load_charts);
+    report += &figures::sections(raw);
     report += &markdown::lacking();
     fs::write(directory.join("report.md"), report)?;
     users::write(directory, raw)
