@@ -22,7 +22,7 @@ struct Probes {
 }
 
 /// Runs the client once.
-pub fn per_request(side: &Running, call: Call<'_>, counts: &Path) -> Result<f64> {
+pub fn per_request(side: &Running, call: Call<'_>, summary: &Path) -> Result<f64> {
     let pids: Vec<String> = side.pids().iter().map(ToString::to_string).collect();
     let first = pids.first().context("a side has a process")?;
     let binary = std::fs::read_link(format!("/proc/{first}/exe"))?;
@@ -38,15 +38,15 @@ pub fn per_request(side: &Running, call: Call<'_>, counts: &Path) -> Result<f64>
         "-o",
     ];
     let mut counter: Vec<PathBuf> = counter.iter().map(PathBuf::from).collect();
-    counter.extend([counts.to_owned(), PathBuf::from("--")]);
+    counter.extend([summary.to_owned(), PathBuf::from("--")]);
     let seen = client::run(Call {
         counter: &counter,
         ..call
     })?;
-    let text = std::fs::read_to_string(counts)?;
-    let counted: Vec<u64> = text.lines().filter_map(count).collect();
-    ensure!(counted.len() == FUNCTIONS.len(), "perf counted:\n{text}");
-    Ok(counted.iter().sum::<u64>() as f64 / seen.requests as f64)
+    let text = std::fs::read_to_string(summary)?;
+    let counts: Vec<u64> = text.lines().filter_map(count).collect();
+    ensure!(counts.len() == FUNCTIONS.len(), "perf counted:\n{text}");
+    Ok(counts.iter().sum::<u64>() as f64 / seen.requests as f64)
 }
 
 /// Of a line of `perf stat -x,`: the count comes first.

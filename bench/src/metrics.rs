@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn samples_are_summed_by_their_beginning() {
-        let text = "# HELP a_total a_total\na_total{b=\"c\",d=\"e\"} 2\na_total{b=\"c\",d=\"f\"} 3\n\
+        let text = "# HELP a_total of h: 9\na_total{b=\"c\",d=\"e\"} 2\na_total{b=\"c\",d=\"f\"} 3\n\
                     a_total{b=\"g\"} 5\nh 7\n";
         let metrics = Metrics(text.to_owned());
         assert!((metrics.sum("a_total{b=\"c\"") - 5.0).abs() < 1e-9);
