@@ -2,14 +2,21 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use captured::Answer;
 
+use crate::http::exchange;
 use crate::process::{Server, free_port, pinned};
 
 /// What an arithmetic overflow says. Debug builds check every addition and carry it; release
 /// builds do not.
 const OVERFLOW: &[u8] = b"attempt to add with overflow";
+
+/// Time for a process to be ready.
+const READY_MAX: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// A variable and its value.
 pub type Setting = (String, String);
@@ -61,7 +68,7 @@ impl Product {
         Ok(())
     }
 
-    /// Serves `data` on one core.
+    /// Serves `data` on one core. This and the others return once the process is ready.
     pub fn start(
         &self,
         data: &Path,
@@ -87,7 +94,7 @@ impl Product {
             .env("HTTP_PORT", port.to_string())
             .env("SERVER_CORES", "1")
             .envs(settings.iter().cloned());
-        Server::start(command, port, log)
+        ready(Server::start(command, port, log)?)
     }
 
     /// The worker beside the server's binary; its health answers on a port of its own.
@@ -104,7 +111,24 @@ impl Product {
         command
             .env("WORKER_METRICS_PORT", port.to_string())
             .envs(settings.iter().cloned());
-        Server::start(command, port, log)
+        ready(Server::start(command, port, log)?)
+    }
+}
+
+/// Waits until `/ready` answers 200; before that there is a listener, but no list.
+fn ready(server: Server) -> Result<Server> {
+    let port = server.port;
+    let request = format!("GET /ready HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n");
+    let start = Instant::now();
+    loop {
+        let answer = exchange(port, &request)?;
+        let answer = Answer::parse(&answer)?;
+        if answer.status == 200 {
+            return Ok(server);
+        }
+        let said = String::from_utf8_lossy(&answer.body);
+        ensure!(start.elapsed() < READY_MAX, "not ready: {said}");
+        std::thread::sleep(LOOK_AGAIN);
     }
 }
 
