@@ -166,7 +166,7 @@ fn once(session: &Session, scenario: &Scenario, side: &Running, seconds: u32) ->
     };
     let before = scenario.has_writes.then(|| Reads::look(side.port));
     let before = before.transpose()?;
-    let mut measured = measure(&side.pids(), call).with_context(about)?;
+    let mut measured = measure(side, call).with_context(about)?;
     if let Some(before) = before {
         measured.hot = Some(Reads::look(side.port)?.hot_since(before));
     }
@@ -179,17 +179,21 @@ fn once(session: &Session, scenario: &Scenario, side: &Running, seconds: u32) ->
 }
 
 /// Runs the client and looks at the server's processes before and after.
-fn measure(pids: &[u32], call: Call<'_>) -> Result<Measured> {
-    let (machine, before, client) = (Machine::look(), proc::trees(pids)?, proc::reaped()?);
+fn measure(side: &Running, call: Call<'_>) -> Result<Measured> {
+    let (pids, companions) = (side.pids(), side.companions());
+    let beside = || proc::trees(&companions).map(|usage| usage.cpu);
+    let (machine, before, client) = (Machine::look(), proc::trees(&pids)?, proc::reaped()?);
+    let beside_before = beside()?;
     let seen = client::run(call)?;
     let client = proc::reaped()? - client;
-    let after = proc::trees(pids)?;
+    let after = proc::trees(&pids)?;
     let cpu = after.cpu - before.cpu;
+    let ours = cpu + client + (beside()? - beside_before);
     Ok(Measured {
         seen,
         cpu,
         resident_bytes: after.resident_bytes,
-        busy: Machine::look().others_since(machine, cpu + client),
+        busy: Machine::look().others_since(machine, ours),
         hot: None,
     })
 }

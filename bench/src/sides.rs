@@ -50,7 +50,7 @@ pub struct Running {
     pub port: u16,
     counted: Vec<Server>,
     /// Kept until the side is done.
-    _uncounted: Vec<Server>,
+    uncounted: Vec<Server>,
     pub tag: Option<String>,
     /// Bytes of its response, where there is but one.
     pub response_bytes: Option<usize>,
@@ -174,6 +174,11 @@ impl Running {
     pub fn pids(&self) -> Vec<u32> {
         self.counted.iter().map(Server::pid).collect()
     }
+
+    /// Those that are not measured and belong to the run all the same: a proxy, a Redis.
+    pub fn companions(&self) -> Vec<u32> {
+        self.uncounted.iter().map(Server::pid).collect()
+    }
 }
 
 /// A side, and what became of starting it.
@@ -222,7 +227,7 @@ fn check(
         name: side.name().to_owned(),
         port: started.port,
         counted: started.counted,
-        _uncounted: started.uncounted,
+        uncounted: started.uncounted,
         tag,
         response_bytes: (limits.len() == 1 && !scenario.has_writes).then_some(response.len()),
     })

@@ -118,7 +118,9 @@ pub fn draw_all(directory: &Path, loads: &[Load<'_>]) -> Result<Vec<(Part, Strin
         .filter_map(|load| {
             let p99 = load.rounds.iter().filter_map(|run| run.latency());
             let p99 = Median::of(p99.map(|latency| latency.p99 / 1e3))?;
-            let name = format!("{} ({})", load.first.scenario, load.first.side);
+            // All of them are open loops, and the room for names is small.
+            let scenario = load.first.scenario.trim_start_matches("open-");
+            let name = format!("{scenario} ({})", load.first.side);
             Some(Bar::plain(name, p99, format!("{} ms", figure(p99.value))))
         })
         .collect();
