@@ -77,17 +77,17 @@ impl Drop for Encoder {
 fn run(published: &Weak<Published>, bell: &Bell, settled: Duration) {
     let mut deflater = Deflater::new();
     let mut seen = None;
-    // Who comes first finds gzip.
-    let mut is_wanted = true;
+    let mut is_new = false;
     loop {
         let rung = bell.wait(settled);
         let (Some(published), Rung::Work | Rung::Nothing) = (published.upgrade(), &rung) else {
             return;
         };
         let (version, snapshot) = (published.version(), published.snapshot());
-        if bell.wants_gzip() || is_wanted {
+        is_new |= bell.loaded.swap(false, Ordering::Relaxed);
+        if is_new || bell.wants_gzip() {
             deflate(&snapshot, &mut deflater, || bell.is_rung());
-            is_wanted = !snapshot.has_gzip();
+            is_new &= !snapshot.has_gzip();
         }
         if matches!(rung, Rung::Nothing) {
             published.sweep();
@@ -137,6 +137,8 @@ pub(super) struct Bell {
     /// Somebody asked for gzip since that was last looked at. Read by serving cores; written once
     /// in half of [`WANTED_FOR`].
     asked: AtomicBool,
+    /// All todos were loaded: who comes first shall find gzip.
+    loaded: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -177,6 +179,12 @@ impl Bell {
     pub fn stop(&self) {
         self.lock().stop = true;
         self.changed.notify_one();
+    }
+
+    /// Rings for a list that was loaded whole.
+    pub fn ring_loaded(&self) {
+        self.loaded.store(true, Ordering::Relaxed);
+        self.ring();
     }
 
     /// Says that somebody asks for gzip.
@@ -231,6 +239,25 @@ impl Bell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::marks::Marks;
+    use crate::snapshot::tests::todo;
+    use crate::snapshot::{Builder, reload};
+    use uuid::Uuid;
+
+    #[test]
+    fn what_is_loaded_is_deflated_before_anybody_asks() {
+        let published = Published::new(Builder::new().build(vec![0]));
+        let encoder = Encoder::spawn(&published).unwrap();
+        let mut builder = Builder::new();
+        builder.push(&todo(Uuid::from_u128(1), 1));
+        reload::show(builder.build(vec![1]), &published, &Marks::new(&[0], 10));
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while !published.snapshot().has_gzip() {
+            assert!(std::time::Instant::now() < deadline);
+            thread::yield_now();
+        }
+        encoder.stop();
+    }
 
     #[tokio::test(start_paused = true)]
     async fn gzip_is_wanted_for_a_while_after_it_was_asked_for() {

@@ -12,7 +12,8 @@
 //!    [`refresh`]: the task that follows the feed.
 //!
 //! A snapshot is complete as identity when it is published, and as gzip where that is wanted and
-//! little has changed; other encodings follow, each made once and never changed. Two servers with the same todos serve the same bytes under the same tags.
+//! little has changed; other encodings follow, each made once and never changed. Two servers with
+//! the same todos serve the same bytes under the same tags.
 
 mod body;
 mod build;

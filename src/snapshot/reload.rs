@@ -53,6 +53,7 @@ pub async fn load(reader: &Reader, partitions: usize) -> Result<Snapshot, LoadEr
 pub fn show(snapshot: Snapshot, published: &Published, marks: &Marks) {
     let positions = snapshot.positions().to_vec();
     published.publish(snapshot);
+    published.bell.ring_loaded();
     marks.jump(&positions);
 }
 
