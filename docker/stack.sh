@@ -5,8 +5,8 @@
 #
 #   stack.sh up [SERVICE…]          postgres, redis, kafka or one broker as in kafka-2; all by default
 #   stack.sh down                   ends what it started, and nothing else; CLEAN=1 removes the data
-#   stack.sh signal NAME SIGNAL     to one process: postgres, redis, kafka-1, …; one that the signal
-#                                   ends is waited for
+#   stack.sh signal NAME SIGNAL     to one process: postgres, redis, kafka-1, …; what the signal does
+#                                   (STOP, TERM, KILL) is waited for
 #   stack.sh status
 #   stack.sh tools                  installs what the tests start themselves: Redis and libfaketime
 #

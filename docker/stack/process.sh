@@ -57,7 +57,8 @@ native_signal() {
     (($# == 2)) || die "signal NAME SIGNAL"
     signal "$1" "$2" || die "$1 does not run"
     case $2 in
-        STOP | CONT) ;;
+        STOP) await_stop "$1" ;;
+        CONT) ;;
         *) await_end "$1" ;;
     esac
 }
@@ -66,6 +67,16 @@ native_status() {
     local name
     for name in $(recorded); do
         if runs "$name"; then say "$name runs, pid $(pid_of "$name")"; else say "$name is down"; fi
+    done
+}
+
+# Each thread stops when it is scheduled next.
+await_stop() {
+    local pid tries=$((STOP_SECONDS * 10))
+    pid=$(pid_of "$1") || die "$1 does not run"
+    while grep -qv '^[0-9]* (.*) T ' /proc/"$pid"/task/*/stat; do
+        ((tries-- > 0)) || die "$1 does not stop"
+        sleep 0.1
     done
 }
 

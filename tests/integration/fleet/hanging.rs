@@ -41,6 +41,9 @@ fn brokers_that_hang_do_not_outlast_the_grace() {
     writing.user("alice").create("before");
     fleet.drained();
     stack.signal("kafka-1", "STOP");
+    // Now, while its connection to the broker still counts.
+    let mut alice = told_so.user("alice");
+    let lost = thread::spawn(move || alice.ask(&post("/todos", &json!({ "title": "lost" }))));
 
     // A write is under way.
     let mut alice = writing.user("alice");
@@ -67,9 +70,7 @@ fn brokers_that_hang_do_not_outlast_the_grace() {
     ends_in_its_grace(&mut reloading, Instant::now());
 
     // Nobody can say what became of a write.
-    let refused = told_so
-        .user("alice")
-        .ask(&post("/todos", &json!({ "title": "lost" })));
+    let refused = lost.join().unwrap();
     assert_eq!(refused.problem(503)["outcome"], "unknown");
     let unknown = r#"log_append_failures_total{outcome="unknown"}"#;
     assert_eq!(metric(&mut told_so.anyone(), unknown), "1");
