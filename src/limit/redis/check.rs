@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use fred::prelude::Config;
 use futures_util::future::join_all;
+use tokio::task::{JoinHandle, spawn_local};
 use uuid::Uuid;
 
-use super::super::{Ask, By, Key, OnFailure, Options, Unusable};
+use super::super::{By, Key, OnFailure, Options, Unusable};
 use super::script::{Asked, Failed, Lease, Reply, Script};
 use super::{Core, Redis, read_url};
 use crate::clock::Stopwatch;
@@ -23,6 +24,8 @@ const BENCH_TIME: Duration = Duration::from_secs(2);
 const BENCH_ASKS: usize = 1_024;
 /// The same for one key, all of which are one entry of one call.
 const HOT_ASKS: usize = 4_096;
+/// Requests that one question is about where a connection's reads come pipelined.
+const PIPELINED_READS: u32 = 16;
 /// Calls in flight where single calls are pipelined.
 const BENCH_PIPELINED: usize = 256;
 /// Keys of the comparison.
@@ -134,18 +137,22 @@ impl<T: FnMut(String)> Check<T> {
         let redis = Redis::new(&self.url, options)?;
         let core = Rc::new(redis.core());
         Core::start(&core).await;
-        let many = batched(&core, BENCH_ASKS, BENCH_KEYS).await?;
+        let many = batched(&core, BENCH_ASKS, BENCH_KEYS, 1).await?;
         (self.say)(format!(
             "batched, {BENCH_KEYS} keys: {many:.0}/s ({:.1} times single, {:.1} times pipelined)",
             many / alone,
             many / pipelined
         ));
-        let hot = batched(&core, HOT_ASKS, 1).await?;
+        let hot = batched(&core, HOT_ASKS, 1, 1).await?;
         (self.say)(format!("batched, one key: {hot:.0}/s"));
+        let pipelined = batched(&core, BENCH_ASKS, 1, PIPELINED_READS).await?;
+        (self.say)(format!(
+            "batched, one key, {PIPELINED_READS} requests a question: {pipelined:.0}/s"
+        ));
         let mut times = Vec::with_capacity(TIMED);
         for nth in 0..TIMED {
             let watch = Stopwatch::start();
-            core.ask(user(nth)).await;
+            core.ask_many(key(nth), 1).await;
             times.push(watch.elapsed());
         }
         (self.say)(format!("a decision on an idle core: {}", quantiles(times)));
@@ -171,11 +178,8 @@ fn quantiles(mut times: Vec<Duration>) -> String {
     format!("p50 {:?}, p99 {:?}", at(50), at(99))
 }
 
-fn user(nth: usize) -> Ask {
-    Ask {
-        key: Some(Key::User(nth.to_string().into())),
-        slot: false,
-    }
+fn key(nth: usize) -> Key {
+    Key::User(nth.to_string().into())
 }
 
 async fn ask(
@@ -206,24 +210,32 @@ async fn single(script: &Script, at_once: usize) -> Result<f64, Unfit> {
     Ok(per_second(decided?, watch))
 }
 
-/// Decisions a second through the batcher, `at_once` waiting.
-async fn batched(core: &Rc<Core>, at_once: usize, keys: usize) -> Result<f64, Unfit> {
+/// Decisions a second through the batcher: `at_once` tasks, as if of so many connections, of which
+/// each asks for `count` requests of one key at a time.
+async fn batched(core: &Rc<Core>, at_once: usize, keys: usize, count: u32) -> Result<f64, Unfit> {
     let watch = Stopwatch::start();
-    let lanes = (0..at_once).map(|first| async move {
-        let mut nth = first;
-        while watch.elapsed() < BENCH_TIME {
-            if core.ask(user(nth % keys)).await.by != By::Whole {
-                return Err(Unfit::Wrong(
-                    "the batcher",
-                    "took Redis for away".to_owned(),
-                ));
+    let lane = |first| {
+        let core = Rc::clone(core);
+        spawn_local(async move {
+            let (mut nth, mut decided) = (first, 0);
+            while watch.elapsed() < BENCH_TIME {
+                let decisions = core.ask_many(key(nth % keys), count).await;
+                if decisions.by != By::Whole {
+                    let problem = "took Redis for away".to_owned();
+                    return Err(Unfit::Wrong("the batcher", problem));
+                }
+                decided += decisions.granted as usize;
+                nth += at_once;
             }
-            nth += at_once;
-        }
-        Ok(nth / at_once)
-    });
-    let decided: Result<Vec<usize>, _> = join_all(lanes).await.into_iter().collect();
-    Ok(per_second(decided?, watch))
+            Ok(decided)
+        })
+    };
+    let lanes: Vec<JoinHandle<_>> = (0..at_once).map(lane).collect();
+    let mut decided = Vec::with_capacity(lanes.len());
+    for lane in lanes {
+        decided.push(lane.await.expect("asking does not panic")?);
+    }
+    Ok(per_second(decided, watch))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
