@@ -109,11 +109,7 @@ async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
     let is_limited =
         core.surface == Surface::Public && core.shared.options.admission.limits_anything();
     if is_limited {
-        tokio::select! {
-            () = core.limits.start() => {}
-            // Nobody has been let in.
-            () = stage.draining() => {}
-        }
+        core.limits.start();
     }
     let accept = async {
         loop {

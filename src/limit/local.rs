@@ -47,6 +47,8 @@ struct Shard {
 /// Where slots are counted: one must be free, and is taken with the token or not at all.
 pub(super) trait Slots {
     fn take(&self) -> Option<Permit>;
+    /// Whether one is free, which may be another's in a moment.
+    fn are_free(&self) -> bool;
 }
 
 /// Slots of this process.
@@ -62,6 +64,10 @@ impl Slots for Own<'_> {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, free)
             .is_ok()
             .then(|| Permit(Slot::Local(Arc::clone(self.in_flight))))
+    }
+
+    fn are_free(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) < self.most
     }
 }
 
@@ -137,7 +143,10 @@ impl Local {
             let verdict = match permit {
                 Some(permit) => Verdict::Admitted(Some(permit)),
                 None if has_token => Verdict::Refused(Refusal::no_slot(slots_come_free)),
-                None => Verdict::Refused(Refusal::no_token(taken.wait_ms)),
+                None => Verdict::Refused(Refusal {
+                    in_flight: !slots.are_free(),
+                    ..Refusal::no_token(taken.wait_ms)
+                }),
             };
             let rate = Some(Rate {
                 rule,
@@ -228,30 +237,15 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use std::thread;
-    use std::time::Duration;
 
-    use super::super::{OnFailure, SLOT_WAIT_MS};
+    use super::super::Limiter;
+    use super::super::contract::{of, options, passes, suite};
     use super::*;
 
+    suite!(|options| Limiter::Local(Arc::new(Local::new(options))));
+
     fn local(rate: Rule, slots_max: u32) -> Local {
-        Local::new(Options {
-            rate,
-            slots_max,
-            bucket_prefix: String::new(),
-            on_failure: OnFailure::Local,
-            timeout: Duration::from_millis(25),
-        })
-    }
-
-    fn of(user: &str, slot: bool) -> Ask {
-        Ask {
-            key: Some(Key::User(user.into())),
-            slot,
-        }
-    }
-
-    fn passes(decision: &Decision) -> bool {
-        matches!(decision.verdict, Verdict::Admitted(_))
+        Local::new(options(rate, slots_max))
     }
 
     const NEVER_REFILLED: Rule = Rule {
@@ -275,65 +269,6 @@ mod tests {
                 .sum()
         });
         assert_eq!(passed, 1_000);
-    }
-
-    #[test]
-    fn many_at_once_are_decided_as_one_after_the_other() {
-        for capacity in [0, 5, 20] {
-            let rule = Rule { capacity, rate: 0 };
-            let (at_once, in_turn) = (local(rule, 1), local(rule, 1));
-            let key = Key::User("a".into());
-            for count in [0, 1, 3, 7] {
-                let many = at_once.ask_many(&key, count);
-                for nth in 0..count {
-                    let (one, other) = (many.nth(nth), in_turn.ask(&of("a", false)));
-                    assert_eq!(format!("{one:?}"), format!("{other:?}"), "{rule:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_refused_request_takes_neither_token_nor_slot() {
-        let local = local(NEVER_REFILLED, 1);
-        let first = local.ask(&of("a", true));
-        assert_eq!(first.rate.unwrap().remaining, 999_000_000);
-        let second = local.ask(&of("a", true));
-        let refused = Refusal {
-            rate: false,
-            in_flight: true,
-            wait_ms: Some(SLOT_WAIT_MS),
-        };
-        assert!(matches!(second.verdict, Verdict::Refused(why) if why == refused));
-        assert_eq!(second.rate.unwrap().remaining, 999_000_000);
-        drop(first);
-        let empty = Rule {
-            capacity: 0,
-            rate: 0,
-        };
-        let nothing = self::local(empty, 1);
-        for _ in 0..3 {
-            let refused = nothing.ask(&of("a", true));
-            assert!(
-                matches!(refused.verdict, Verdict::Refused(why) if why.rate && why.wait_ms.is_none())
-            );
-        }
-        assert_eq!(nothing.figures().in_flight, 0);
-        assert!(passes(&local.ask(&of("b", true))));
-    }
-
-    #[test]
-    fn a_slot_comes_back_with_its_permit() {
-        let local = local(NEVER_REFILLED, 2);
-        let slot = Ask {
-            key: None,
-            slot: true,
-        };
-        let held: Vec<Decision> = (0..3).map(|_| local.ask(&slot)).collect();
-        assert_eq!(held.iter().filter(|held| passes(held)).count(), 2);
-        assert_eq!(local.figures().in_flight, 2);
-        drop(held);
-        assert_eq!(local.figures().in_flight, 0);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! of its [`Permit`] and in no other way, so that a client that leaves, a handler that fails and a
 //! response that ends are all the same.
 
+#[cfg(test)]
+pub(crate) mod contract;
 mod local;
 mod many;
 mod redis;
@@ -231,11 +233,11 @@ pub enum Core {
 
 impl Core {
     /// Starts what runs beside the questions: to be called within the core's `LocalSet`, and before
-    /// the first question. Takes a second at most.
-    pub async fn start(&self) {
+    /// the first question.
+    pub fn start(&self) {
         match self {
             Core::Local(_) => {}
-            Core::Redis(core) => redis::Core::start(core).await,
+            Core::Redis(core) => redis::Core::start(core),
         }
     }
 

@@ -133,7 +133,8 @@ pub enum Consumer {
 
 impl Consumer {
     /// What comes next; a batch is what waits, up to the limits of a batch. `None` once closed
-    /// and drained. The batch handed out before must have been acknowledged or refused.
+    /// and drained. The batch handed out before must have been acknowledged or refused, or be
+    /// one that [`Consumer::has_more`] lets wait.
     ///
     /// # Errors
     /// [`Strange`]: rule 5 of the fleet.
@@ -146,6 +147,18 @@ impl Consumer {
             Self::Kafka(consumer) => consumer.next().await,
             #[cfg(test)]
             Self::Scripted(consumer) => consumer.next().await,
+        }
+    }
+
+    /// Whether a batch waits that may be taken before the one handed out last is acknowledged. Alone
+    /// none may: its appenders wait for that.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        match self {
+            Self::Embedded(_) => false,
+            Self::Kafka(consumer) => consumer.has_more(),
+            #[cfg(test)]
+            Self::Scripted(consumer) => consumer.has_more(),
         }
     }
 

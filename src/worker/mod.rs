@@ -2,9 +2,10 @@
 //!
 //! Alone it runs on the one writer thread. In a fleet there are several, which share the log's
 //! partitions; what one of them does to a batch is always, in this order: apply (one transaction),
-//! publish, tell the store what is published, acknowledge, settle. It may die between any two of
-//! these: what is committed is in the outbox until it is known to be in the feed, and where to go
-//! on is read from the store and nowhere else.
+//! publish, tell the store what is published, settle. It may die between any two of these: what is
+//! committed is in the outbox until it is known to be in the feed, and where to go on is read from
+//! the store and nowhere else. So the next batch need not wait: where one is there already, it is
+//! applied while the one before is published, and its transaction settles what was.
 //!
 //! # What becomes of a batch that was not applied
 //! A log whose appenders still wait (alone) tells them: not enqueued, or unknown. A log that has
@@ -26,6 +27,7 @@ pub(crate) mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -108,6 +110,8 @@ pub async fn run<Observe: FnMut(Seen)>(worker: Worker<Observe>) -> Result<(), Fa
     let mut worker = Working {
         worker,
         owned: BTreeSet::new(),
+        applied: None,
+        unsettled: false,
         unpublished: 0,
         patience: Patience::default(),
     };
@@ -125,7 +129,11 @@ pub async fn run<Observe: FnMut(Seen)>(worker: Worker<Observe>) -> Result<(), Fa
             _ = forget.tick() => worker.forget(&mut forget).await?,
             () = stop.cancelled() => {}
         }
+        if !worker.worker.consumer.has_more() {
+            worker.finish().await?;
+        }
     }
+    worker.finish().await?;
     let mut consumer = worker.worker.consumer;
     consumer.close();
     // Closed, it ends once the others can have its partitions.
@@ -144,6 +152,10 @@ struct Working<Observe> {
     worker: Worker<Observe>,
     /// Partitions that are this worker's, as far as it was told. Alone the log tells nothing.
     owned: BTreeSet<u16>,
+    /// What the last batch came to, until it is handed on.
+    applied: Option<Vec<Applied>>,
+    /// Whether the outbox still holds what the feed is known to have.
+    unsettled: bool,
     /// Ranges of this worker that the feed did not take. While there are any, all go through the
     /// outbox, in their order.
     unpublished: usize,
@@ -157,10 +169,17 @@ enum Next {
     Leave,
 }
 
+/// What became of handing ranges on.
+struct HandedOn {
+    ranges: Vec<Range>,
+    published: Result<(), PublishError>,
+}
+
 impl<Observe: FnMut(Seen)> Working<Observe> {
     async fn meet(&mut self, event: Event) -> Result<(), Fatal> {
         match event {
             Event::Assigned(partitions) => {
+                self.finish().await?;
                 self.owned.extend(&partitions);
                 // What went wrong with other partitions, long ago perhaps, says nothing of these.
                 self.patience.relax();
@@ -171,7 +190,7 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
             Event::Revoked(partitions) => {
                 self.owned.retain(|one| !partitions.contains(one));
                 self.see(Seen::Owned(self.owned.len()));
-                Ok(())
+                self.finish().await
             }
             Event::Batch(batch) => self.step(batch).await,
         }
@@ -182,10 +201,16 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
     async fn step(&mut self, mut batch: Batch) -> Result<(), Fatal> {
         loop {
             reach(Point::BeforeApply);
-            let error = match self.apply(&mut batch).await {
+            let error = match self.apply(&mut batch).await? {
                 Ok(applied) => {
                     reach(Point::AfterCommit);
-                    return self.hand_on(applied).await;
+                    self.patience.relax();
+                    self.see(Seen::StoreAnswers);
+                    self.applied = Some(applied);
+                    if self.worker.consumer.has_more() {
+                        self.acknowledge();
+                    }
+                    return Ok(());
                 }
                 Err(error) => error,
             };
@@ -203,19 +228,34 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
         }
     }
 
-    async fn apply(&mut self, batch: &mut Batch) -> Result<Vec<Applied>, ApplyError> {
+    /// Applies a batch, and meanwhile hands on what the one before came to.
+    async fn apply(
+        &mut self,
+        batch: &mut Batch,
+    ) -> Result<Result<Vec<Applied>, ApplyError>, Fatal> {
+        let before = self.applied.take();
+        let is_in_order = self.unpublished == 0;
         let worker = &mut self.worker;
+        let clock = worker.clock;
         let commands = batch.records.len();
-        let started = (worker.clock)();
-        let done = worker.store.apply(batch).await;
+        let started = clock();
+        let applying = async {
+            let done = worker.store.apply(batch).await;
+            (done, clock())
+        };
+        let handing_on = hand_on(&mut worker.publisher, before, is_in_order);
+        let ((done, ended), handed_on) = join(applying, handing_on).await;
         let step = Step {
             commands,
             applied: done.is_ok(),
             dead_letters: done.as_deref().map_or(0, dead_letters),
-            duration_micros: (worker.clock)().as_micros() - started.as_micros(),
+            duration_micros: ended.as_micros() - started.as_micros(),
         };
         self.see(Seen::Batch(step));
-        done
+        if let Some(handed_on) = handed_on {
+            self.handed_on(handed_on).await?;
+        }
+        Ok(done)
     }
 
     /// Who wrote it knows by now.
@@ -262,38 +302,49 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
         Ok(Next::Leave)
     }
 
-    /// Published first: who is acknowledged and then waits usually finds it passed.
-    async fn hand_on(&mut self, applied: Vec<Applied>) -> Result<(), Fatal> {
-        self.patience.relax();
-        self.see(Seen::StoreAnswers);
-        let ranges: Vec<Range> = applied.iter().map(|one| one.range).collect();
-        let published = if self.unpublished == 0 {
-            self.worker.publisher.publish(applied).await
-        } else {
-            Err(PublishError::Again("what came before is not there".into()))
-        };
-        reach(Point::AfterPublish);
+    /// Does what is left to do of the last batch. Published first: who is acknowledged and then waits
+    /// usually finds it passed.
+    async fn finish(&mut self) -> Result<(), Fatal> {
+        let applied = self.applied.take();
+        let is_in_order = self.unpublished == 0;
+        let handed_on = hand_on(&mut self.worker.publisher, applied, is_in_order).await;
+        if let Some(handed_on) = handed_on {
+            self.acknowledge();
+            self.handed_on(handed_on).await?;
+        }
+        if self.unsettled {
+            self.settle().await?;
+            reach(Point::AfterSettle);
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self) {
         self.worker.consumer.acknowledge();
         reach(Point::AfterAcknowledge);
+    }
+
+    async fn handed_on(&mut self, handed_on: HandedOn) -> Result<(), Fatal> {
+        let HandedOn { ranges, published } = handed_on;
         match published {
             Ok(()) => {
                 self.worker.store.published(&ranges);
+                self.unsettled = true;
                 self.see(Seen::FeedAnswers);
+                Ok(())
             }
             Err(PublishError::Again(reason)) => {
                 self.unpublished += ranges.len();
-                return self.hand_on_later(reason).await;
+                self.hand_on_later(reason).await
             }
-            Err(closed @ PublishError::Closed) => return Err(Fatal::Feed(closed)),
+            Err(closed @ PublishError::Closed) => Err(Fatal::Feed(closed)),
         }
-        self.settle().await?;
-        reach(Point::AfterSettle);
-        Ok(())
     }
 
     async fn settle(&mut self) -> Result<(), Fatal> {
         let settled = self.worker.store.settle().await;
-        tolerate("settling", settled).map(drop)
+        self.unsettled = tolerate("settling", settled)?.is_none();
+        Ok(())
     }
 
     async fn forget(&mut self, interval: &mut Interval) -> Result<(), Fatal> {
@@ -307,6 +358,23 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
     fn see(&mut self, seen: Seen) {
         (self.worker.observe)(seen);
     }
+}
+
+/// Publishes what was applied, if anything was.
+async fn hand_on(
+    publisher: &mut Publisher,
+    applied: Option<Vec<Applied>>,
+    is_in_order: bool,
+) -> Option<HandedOn> {
+    let applied = applied?;
+    let ranges = applied.iter().map(|one| one.range).collect();
+    let published = if is_in_order {
+        publisher.publish(applied).await
+    } else {
+        Err(PublishError::Again("what came before is not there".into()))
+    };
+    reach(Point::AfterPublish);
+    Some(HandedOn { ranges, published })
 }
 
 fn dead_letters(applied: &[Applied]) -> usize {

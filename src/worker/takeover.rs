@@ -74,6 +74,7 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
     /// Once in a while: what another worker left behind reaches the feed, and a feed that refused
     /// is tried again.
     pub(super) async fn look_after(&mut self) -> Result<(), Fatal> {
+        self.finish().await?;
         self.see(Seen::Lag(self.worker.consumer.lag()));
         if self.owned.is_empty() {
             return Ok(());

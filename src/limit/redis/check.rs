@@ -136,7 +136,7 @@ impl<T: FnMut(String)> Check<T> {
 
         let redis = Redis::new(&self.url, options)?;
         let core = Rc::new(redis.core());
-        Core::start(&core).await;
+        Core::start(&core);
         let many = batched(&core, BENCH_ASKS, BENCH_KEYS, 1).await?;
         (self.say)(format!(
             "batched, {BENCH_KEYS} keys: {many:.0}/s ({:.1} times single, {:.1} times pipelined)",

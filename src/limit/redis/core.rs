@@ -15,17 +15,15 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::super::{
-    Ask, Asking, By, Decision, Decisions, Key, OnFailure, Rate, Refusal, TOKEN, Verdict,
-};
+use super::super::{Ask, Asking, By, Decision, Decisions, Key, Rate, Refusal, TOKEN, Verdict};
+use super::away::Away;
 use super::breaker::Breaker;
-use super::holder::{Holder, Shared};
+use super::holder::Holder;
 use super::lane::Lane;
 use super::queue::{Batch, Entry, Many, Queue, Single};
-use super::script::{Answer, Asked, Failed, Lease, Reply, Script};
+use super::script::{Answer, Asked, CONNECT_TIMEOUT, Failed, Lease, Reply, Script};
 use super::{HEARTBEAT, LEASE, PROBE_EVERY, Server};
 use crate::clock::Stopwatch;
-use crate::domain::bucket::Rule;
 
 /// Lanes; the first one takes slots.
 const LANES: usize = 2;
@@ -44,6 +42,8 @@ pub struct Core {
     /// The lease that Redis knows of, by its epoch, and since when.
     lease: Cell<Option<(i64, Stopwatch)>>,
     breaker: Breaker,
+    /// Decides while that is open.
+    away: Away,
     script: OnceCell<Script>,
     tasks: RefCell<Vec<JoinHandle<()>>>,
 }
@@ -53,6 +53,7 @@ impl Core {
         let lanes: [Rc<Lane>; LANES] = Default::default();
         let holder = Rc::new(Holder::new(Arc::clone(&server), Rc::clone(&lanes[0])));
         Self {
+            away: Away::new(Arc::clone(&server), Rc::clone(&holder)),
             name: OnceCell::new(),
             stays: Cell::new(false),
             breaker: Breaker::new(Arc::clone(&server)),
@@ -67,9 +68,9 @@ impl Core {
         }
     }
 
-    /// Connects and starts the lanes, once it is known whether Redis answers: a first request that
-    /// is decided without it would be one too many.
-    pub async fn start(core: &Rc<Self>) {
+    /// Connects and starts the lanes, in the background. Who asks before it is known whether Redis
+    /// answers waits for that: a first request that is decided without it would be one too many.
+    pub fn start(core: &Rc<Self>) {
         let Server {
             config, options, ..
         } = &*core.server;
@@ -77,15 +78,36 @@ impl Core {
         core.stays.set(nth == 0);
         core.name
             .get_or_init(|| format!("{}:{nth}", core.server.name));
-        let script = Script::connect(config.clone(), options);
-        script.connected().await;
-        core.script.get_or_init(|| script);
-        core.decide(Batch::default(), true).await;
-        let lanes = (0..LANES).map(|nth| {
-            let core = Rc::clone(core);
-            spawn_local(async move { core.run(nth).await })
+        core.script
+            .get_or_init(|| Script::connect(config.clone(), options));
+        let starting = Rc::clone(core);
+        let starting = spawn_local(async move {
+            starting.meet().await;
+            let lanes = (0..LANES).map(|nth| {
+                let core = Rc::clone(&starting);
+                spawn_local(async move { core.run(nth).await })
+            });
+            starting.tasks.borrow_mut().extend(lanes);
         });
-        core.tasks.replace(lanes.collect());
+        core.tasks.borrow_mut().push(starting);
+    }
+
+    /// Says the first word to Redis: when it is connected, or when somebody has waited a deadline
+    /// for that.
+    async fn meet(&self) {
+        let lane = &self.lanes[0];
+        let waited_for = async {
+            if self.queue.borrow().is_empty(true) {
+                lane.idle(CONNECT_TIMEOUT).await;
+            }
+            sleep(self.server.options.timeout).await;
+        };
+        tokio::select! {
+            () = self.script().connected() => {}
+            () = waited_for => {}
+        }
+        lane.rouse();
+        self.decide(Batch::default(), true).await;
     }
 
     pub async fn ask(&self, ask: Ask) -> Decision {
@@ -97,7 +119,7 @@ impl Core {
             Ask { key, .. } => key,
         };
         if self.is_without_redis() {
-            return self.fall_back(key);
+            return self.away.with_slot(key);
         }
         let (waiter, answer) = oneshot::channel();
         self.queue.borrow_mut().push(key, waiter);
@@ -108,7 +130,7 @@ impl Core {
 
     pub fn ask_many(&self, key: Key, count: u32) -> Asking {
         if self.is_without_redis() {
-            return Asking::Decided(self.fall_back_many(&key, count));
+            return Asking::Decided(self.away.many(&key, count));
         }
         let (answer, asking) = oneshot::channel();
         self.queue
@@ -139,6 +161,7 @@ impl Core {
         let slots = nth == 0;
         loop {
             self.work(nth).await;
+            self.leave_behind();
             let batch = self.queue.borrow_mut().take(slots);
             // A first lane without a batch renews its lease.
             if slots || !batch.is_empty() {
@@ -159,6 +182,16 @@ impl Core {
         }
     }
 
+    /// Decides without Redis what has waited a deadline for a lane: with the call that it would
+    /// wait for now, nobody waits for longer than two.
+    fn leave_behind(&self) {
+        let timeout = self.server.options.timeout;
+        let overdue = || self.queue.borrow_mut().overdue(timeout);
+        while let Some(batch) = overdue() {
+            self.away.decide(batch);
+        }
+    }
+
     async fn decide(&self, batch: Batch, slots: bool) {
         let replied = self.call(&batch, slots).await;
         match replied {
@@ -173,18 +206,18 @@ impl Core {
             Err(why) => {
                 self.breaker.failed(&why);
                 self.lanes[0].nudge();
-                self.without_redis(batch);
+                self.away.decide(batch);
                 // Nobody waits behind a call that failed.
                 while !self.queue.borrow().is_empty(true) {
                     let waiting = self.queue.borrow_mut().take(true);
-                    self.without_redis(waiting);
+                    self.away.decide(waiting);
                 }
             }
         }
     }
 
     async fn call(&self, batch: &Batch, slots: bool) -> Result<Reply, Failed> {
-        let script = self.script.get().expect("lanes start with the script");
+        let script = self.script();
         self.sequence.set(self.sequence.get() + u64::from(slots));
         let lease = slots.then(|| Lease {
             holder: self.name.get().map_or("", String::as_str),
@@ -196,6 +229,10 @@ impl Core {
         let plain = batch.plain.entries.iter().map(Asked::of);
         let with_slot = batch.with_slot.entries.iter().map(Asked::of);
         script.call(lease.as_ref(), plain, with_slot, None).await
+    }
+
+    fn script(&self) -> &Script {
+        self.script.get().expect("lanes start with the script")
     }
 
     fn learn(&self, reply: &Reply, slots: bool) {
@@ -245,8 +282,8 @@ impl Core {
     fn answer_many(&self, entry: Entry<Many>, said: Answer) {
         let rule = self.server.options.rate;
         let mut ungiven = u32::try_from(said.granted).unwrap_or(u32::MAX);
-        for Many { count, answer } in entry.waiters {
-            let granted = ungiven.min(count);
+        for waiter in entry.waiters {
+            let granted = ungiven.min(waiter.count);
             ungiven -= granted;
             let remaining = said.remaining + u64::from(ungiven) * TOKEN;
             let decisions = Decisions {
@@ -255,9 +292,9 @@ impl Core {
                 rate: Some(Rate { rule, remaining }),
                 by: By::Whole,
             };
-            tell(answer, decisions);
+            waiter.tell(decisions);
         }
-        self.note(&entry.key, said.remaining);
+        self.away.note(&entry.key, said.remaining);
     }
 
     fn answer_with_slot(&self, entry: Entry<Single>, said: Answer, slots_left: u32) {
@@ -279,76 +316,11 @@ impl Core {
             };
             answer(waiter, verdict, Some(Rate { rule, remaining }));
         }
-        self.note(&key, said.remaining);
+        self.away.note(&key, said.remaining);
     }
 
     fn no_slot(&self) -> Verdict {
         Verdict::Refused(Refusal::no_slot(self.server.options.slots_max > 0))
-    }
-
-    /// Remembers this server's share of what is left, should Redis go away next.
-    fn note(&self, key: &Key, remaining: u64) {
-        let options = &self.server.options;
-        if options.on_failure == OnFailure::Local {
-            let servers = self.server.servers.load(Ordering::Relaxed);
-            let level = remaining / u64::from(servers);
-            self.server
-                .local
-                .note(key, options.rate.share(servers), level);
-        }
-    }
-
-    fn without_redis(&self, batch: Batch) {
-        for waiter in batch.alone {
-            drop(waiter.send(self.fall_back(None)));
-        }
-        for entry in batch.with_slot.entries {
-            for waiter in entry.waiters {
-                drop(waiter.send(self.fall_back(Some(entry.key.clone()))));
-            }
-        }
-        for Entry { key, waiters } in batch.plain.entries {
-            for Many { count, answer } in waiters {
-                tell(answer, self.fall_back_many(&key, count));
-            }
-        }
-    }
-
-    /// What the policy says while Redis is away to a request that needs a slot.
-    fn fall_back(&self, key: Option<Key>) -> Decision {
-        let Server { options, local, .. } = &*self.server;
-        let verdict = match options.on_failure {
-            OnFailure::Local => {
-                let (ask, slots) = (Ask { key, slot: true }, Shared(&self.holder));
-                return local.decide(&ask, self.share(), &slots, options.slots_max > 0, By::Share);
-            }
-            OnFailure::Open => Verdict::Admitted(Some(self.holder.permit())),
-            OnFailure::Closed => Verdict::Unknown,
-        };
-        Decision {
-            verdict,
-            rate: None,
-            by: By::Policy,
-        }
-    }
-
-    /// What the policy says while Redis is away to requests that need none.
-    fn fall_back_many(&self, key: &Key, count: u32) -> Decisions {
-        let Server { options, local, .. } = &*self.server;
-        match options.on_failure {
-            OnFailure::Local => local.decide_many(key, count, self.share(), By::Share),
-            OnFailure::Open => Decisions {
-                granted: count,
-                ..Decisions::UNKNOWN
-            },
-            OnFailure::Closed => Decisions::UNKNOWN,
-        }
-    }
-
-    /// This server's share of the rate.
-    fn share(&self) -> Rule {
-        let servers = self.server.servers.load(Ordering::Relaxed);
-        self.server.options.rate.share(servers)
     }
 
     /// Gives the slots back to the fleet, and is no server any more.
@@ -360,7 +332,9 @@ impl Core {
             return;
         };
         self.stays.set(false);
-        if !self.breaker.is_open()
+        // Redis has heard of it.
+        if self.lease.get().is_some()
+            && !self.breaker.is_open()
             && let Err(why) = self.call(&Batch::default(), true).await
         {
             warn!(%why, "the slots of this server come free with its lease only");
@@ -376,10 +350,4 @@ fn answer(waiter: Single, verdict: Verdict, rate: Option<Rate>) {
         rate,
         by: By::Whole,
     }));
-}
-
-/// Who has left meanwhile does not get the tokens back, since the bucket may have refilled over
-/// them.
-fn tell(answer: oneshot::Sender<Decisions>, decisions: Decisions) {
-    let _ = answer.send(decisions);
 }

@@ -67,13 +67,29 @@ impl Holder {
 /// A server's share of the slots, while Redis is away.
 pub(super) struct Shared<'a>(pub &'a Rc<Holder>);
 
+impl Shared<'_> {
+    /// Slots that this server may use.
+    fn most(&self) -> u32 {
+        let server = &self.0.server;
+        share(
+            server.options.slots_max,
+            server.servers.load(Ordering::Relaxed),
+        )
+    }
+
+    fn in_use(&self) -> u32 {
+        self.0.server.in_flight.load(Ordering::Relaxed)
+    }
+}
+
 impl Slots for Shared<'_> {
     fn take(&self) -> Option<Permit> {
-        let server = &self.0.server;
-        let servers = server.servers.load(Ordering::Relaxed);
-        let most = share(server.options.slots_max, servers);
         // Taken first and given back, since other cores take from the same share.
         let permit = self.0.permit();
-        (server.in_flight.load(Ordering::Relaxed) <= most).then_some(permit)
+        (self.in_use() <= self.most()).then_some(permit)
+    }
+
+    fn are_free(&self) -> bool {
+        self.in_use() < self.most()
     }
 }

@@ -26,6 +26,11 @@ impl Lane {
         }
     }
 
+    /// It is busy, whatever it waited for.
+    pub fn rouse(&self) {
+        self.is_idle.set(false);
+    }
+
     /// Waits until it is told, at most for `limit`.
     pub async fn idle(&self, limit: Duration) {
         self.is_idle.set(true);

@@ -2,13 +2,15 @@
 //!
 //! Reading order: `script` is one call of `lua/admit.lua` and its answer, `queue` what waits for
 //! one, `core` sends what waits and hands out the answers, `holder` counts a core's slots, `breaker`
-//! says when Redis is taken for away. Then [`Local`] decides with this server's share.
+//! says when Redis is taken for away. Then `away` decides, by the policy: with this server's share,
+//! which [`Local`] counts.
 //!
 //! A server is a name made at its start, and each of its cores a holder of slots with its own
 //! sequence of calls. So a call that arrives late is known as such, a core that died holds its slots
 //! until its lease is over and no longer, and a server that was asleep past its lease asks for what
 //! it has in use as everybody else does.
 
+mod away;
 mod breaker;
 mod check;
 mod core;

@@ -1,11 +1,13 @@
 //! What waits on a core for the next call: requests of one key stand together.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::super::{Decision, Decisions, Key};
 use super::KEYS_PER_CALL_MAX;
+use crate::clock::Stopwatch;
 
 /// Who waits for an answer. A connection waits for no more than it asked in one read.
 pub(super) trait Waits {
@@ -33,6 +35,14 @@ pub(super) struct Many {
     pub answer: oneshot::Sender<Decisions>,
 }
 
+impl Many {
+    /// Who has left meanwhile does not get the tokens back, since the bucket may have refilled over
+    /// them.
+    pub fn tell(self, decisions: Decisions) {
+        let _ = self.answer.send(decisions);
+    }
+}
+
 impl Waits for Many {
     fn requests(&self) -> usize {
         usize::try_from(self.count).unwrap_or(usize::MAX)
@@ -53,6 +63,8 @@ pub(super) struct Entry<W> {
 pub(super) struct Group<W> {
     pub entries: Vec<Entry<W>>,
     index: HashMap<Key, usize>,
+    /// How long the first of them waits.
+    waits: Stopwatch,
 }
 
 impl<W> Default for Group<W> {
@@ -60,6 +72,7 @@ impl<W> Default for Group<W> {
         Self {
             entries: Vec::new(),
             index: HashMap::new(),
+            waits: Stopwatch::start(),
         }
     }
 }
@@ -105,6 +118,12 @@ impl<W: Waits> Groups<W> {
         if let Some(group) = self.0.back_mut() {
             group.push(key, waiter);
         }
+    }
+
+    /// The group in front, if it has waited for so long.
+    fn overdue(&mut self, limit: Duration) -> Option<Group<W>> {
+        let front = self.0.front()?;
+        (front.waits.elapsed() >= limit).then(|| self.take())
     }
 
     fn take(&mut self) -> Group<W> {
@@ -165,6 +184,17 @@ impl Queue {
             batch.plain = self.plain.take();
         }
         batch
+    }
+
+    /// What has waited for so long, one call's worth; requests that need a slot only go out with the
+    /// next call, however many they are.
+    pub fn overdue(&mut self, limit: Duration) -> Option<Batch> {
+        let (plain, with_slot) = (self.plain.overdue(limit), self.with_slot.overdue(limit));
+        (plain.is_some() || with_slot.is_some()).then(|| Batch {
+            plain: plain.unwrap_or_default(),
+            with_slot: with_slot.unwrap_or_default(),
+            alone: Vec::new(),
+        })
     }
 
     pub fn is_empty(&self, slots: bool) -> bool {

@@ -20,7 +20,7 @@ use crate::domain::bucket::TOKEN;
 pub(super) const ADMIT: &str = include_str!("../../../lua/admit.lua");
 
 /// Time in which a connection is made or given up.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time after which a connection that owes an answer is closed and made anew: what was lost on the
 /// way does not come any more.
 const SILENCE_MAX: Duration = Duration::from_secs(2);

@@ -289,6 +289,13 @@ impl Consumer {
         parts.all(|(partition, term, _)| state.buffer.is_owned(*partition, *term))
     }
 
+    /// One that would be waited for is not there yet.
+    pub(in crate::log) fn has_more(&self) -> bool {
+        let state = self.shared.lock();
+        let lingers = !self.options.limits.linger.is_zero();
+        !state.buffer.is_empty() && (!lingers || state.buffer.fills_a_batch())
+    }
+
     pub(in crate::log) fn acknowledge(&mut self) {
         let mut state = self.shared.lock();
         for (partition, term, to) in &self.handed_out {

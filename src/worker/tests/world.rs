@@ -257,6 +257,14 @@ impl Consumer {
         }
     }
 
+    pub fn has_more(&self) -> bool {
+        let state = self.0.state();
+        let waits = |(partition, position): (&u16, &Option<u64>)| {
+            position.is_some_and(|from| from < state.ends[partition])
+        };
+        state.assigned.iter().any(waits)
+    }
+
     pub fn start(&mut self, from: &[Stored]) -> Result<(), Strange> {
         let mut state = self.0.state();
         let from: Vec<_> = from

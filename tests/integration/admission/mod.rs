@@ -6,6 +6,7 @@ mod fleet;
 mod outages;
 mod reads;
 mod slots;
+mod timing;
 mod told;
 
 use crate::harness::{Client, Launch, Request, Response};

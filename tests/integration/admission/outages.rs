@@ -1,14 +1,11 @@
 //! Redis away: every request is decided in bounded time, each policy does what it says, clients and
 //! operators see it, and it ends by itself.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{limited, metric, pass_of, write};
 use crate::harness::redis::RedisServer;
-use crate::harness::{Client, Launch, Server, eventually};
+use crate::harness::{Client, Gate, Launch, Server, eventually};
 
 const DEADLINE: Duration = Duration::from_millis(200);
 const SOON: Duration = Duration::from_secs(20);
@@ -159,42 +156,31 @@ fn a_redis_that_answers_too_late_is_as_good_as_away() {
     });
 }
 
-/// Something that takes connections and, `after` bytes, never says anything again: a network that
-/// drops packets, as a client sees it.
-fn black_hole(redis: SocketAddr, after: usize) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        let mut left = after;
-        for client in listener.incoming().map_while(Result::ok) {
-            let Ok(upstream) = TcpStream::connect(redis) else {
-                return;
-            };
-            let mut to = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
-            thread::spawn(move || std::io::copy(&mut to.1, &mut to.0));
-            let mut from = (upstream, client);
-            let mut bytes = [0; 256];
-            while left > 0
-                && let Ok(read @ 1..) = from.0.read(&mut bytes)
-            {
-                left = left.saturating_sub(read);
-                drop(from.1.write_all(&bytes[..read]));
-            }
-            // Kept open and silent.
-            std::mem::forget(from);
-        }
-    });
-    address
-}
-
 #[test]
 fn a_network_that_swallows_answers_keeps_nobody_waiting() {
     let redis = RedisServer::start();
-    let hole = black_hole(redis.address(), 2_000);
-    let server = launch(&format!("redis://{hole}"), "open").start();
+    let gate = Gate::silent_before(&redis.address().to_string());
+    gate.open();
+    let server = launch(&format!("redis://{}", gate.address()), "open").start();
     let mut alice = server.user("alice");
+    assert_eq!(pass_of(&mut alice, 20), 20);
+    gate.lose_answers();
     let (statuses, times) = timed(&mut alice, 600);
     bounded(&times);
     assert!(statuses.iter().all(|status| matches!(status, 404 | 429)));
     assert!(is_away(&server));
+}
+
+#[test]
+fn a_redis_that_is_silent_at_the_start_keeps_nobody_waiting() {
+    let redis = RedisServer::start();
+    let gate = Gate::silent_before(&redis.address().to_string());
+    let server = launch(&format!("redis://{}", gate.address()), "open").start();
+    let mut alice = server.user("alice");
+    let (statuses, times) = timed(&mut alice, 200);
+    bounded(&times);
+    assert!(statuses.iter().all(|status| *status == 404));
+    gate.open();
+    eventually("Redis decides", SOON, || (!is_away(&server)).then_some(()));
+    assert_eq!(pass_of(&mut server.user("bob"), 31), 30);
 }

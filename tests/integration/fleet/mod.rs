@@ -15,6 +15,7 @@ mod configuration;
 mod contract;
 mod crash_points;
 mod first_minute;
+mod full_disk;
 mod hanging;
 mod load;
 mod poison;

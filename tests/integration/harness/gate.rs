@@ -1,17 +1,28 @@
-//! The way to a service, which a test opens and shuts. Until it is opened it is silent: connections
-//! are taken, and nobody answers on them.
+//! The way to a service, which a test opens and shuts, makes long, and has lose what is answered.
+//! Until it is opened it is silent: connections are taken, and nobody answers on them.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
+
+use super::passes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Silent,
     Open,
+    /// Answers take so much longer, each for itself: they do not queue up.
+    Long(Duration),
+    /// What is asked arrives, what is answered does not, and connections stay: a network that drops
+    /// packets, as a client sees it.
+    Losing,
     Shut,
 }
+
+/// Bytes of an answer that are carried at once.
+const CHUNK_BYTES: usize = 64 << 10;
 
 pub struct Gate {
     address: SocketAddr,
@@ -39,7 +50,7 @@ impl Gate {
         // It takes connections for as long as the tests run.
         thread::spawn(move || {
             for client in listener.incoming() {
-                drop(client.and_then(|client| way.lock().unwrap().enter(client, &to)));
+                drop(client.and_then(|client| enter(&way, client, &to)));
             }
         });
         gate
@@ -58,6 +69,16 @@ impl Gate {
         self.become_one(At::Shut);
     }
 
+    /// From the next answer on, also on connections that are there.
+    pub fn lengthen(&self, by: Duration) {
+        self.way.lock().unwrap().at = At::Long(by);
+    }
+
+    /// From the next answer on, also on connections that are there.
+    pub fn lose_answers(&self) {
+        self.way.lock().unwrap().at = At::Losing;
+    }
+
     fn become_one(&self, at: At) {
         let mut way = self.way.lock().unwrap();
         way.at = at;
@@ -68,25 +89,53 @@ impl Gate {
     }
 }
 
-impl Way {
-    fn enter(&mut self, client: TcpStream, to: &str) -> io::Result<()> {
-        match self.at {
-            At::Shut => {}
-            At::Silent => self.streams.push(client),
-            At::Open => {
-                let service = TcpStream::connect(to)?;
-                carry(client.try_clone()?, service.try_clone()?);
-                carry(service.try_clone()?, client.try_clone()?);
-                self.streams.extend([client, service]);
+fn enter(gate: &Arc<Mutex<Way>>, client: TcpStream, to: &str) -> io::Result<()> {
+    let mut way = gate.lock().unwrap();
+    match way.at {
+        At::Shut => {}
+        At::Silent => way.streams.push(client),
+        At::Open | At::Long(_) | At::Losing => {
+            let service = TcpStream::connect(to)?;
+            for stream in [&client, &service] {
+                stream.set_nodelay(true)?;
             }
+            carry_questions(client.try_clone()?, service.try_clone()?);
+            carry_answers(service.try_clone()?, client.try_clone()?, gate);
+            way.streams.extend([client, service]);
         }
-        Ok(())
     }
+    Ok(())
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream) {
+fn carry_questions(mut from: TcpStream, mut to: TcpStream) {
     thread::spawn(move || {
         drop(io::copy(&mut from, &mut to));
+        drop(to.shutdown(Shutdown::Write));
+    });
+}
+
+fn carry_answers(mut from: TcpStream, mut to: TcpStream, gate: &Arc<Mutex<Way>>) {
+    let (sender, answers) = mpsc::channel::<(Instant, Vec<u8>)>();
+    let gate = Arc::clone(gate);
+    thread::spawn(move || {
+        let mut bytes = vec![0; CHUNK_BYTES];
+        while let Ok(read @ 1..) = from.read(&mut bytes) {
+            let longer = match gate.lock().unwrap().at {
+                At::Losing => continue,
+                At::Long(by) => by,
+                At::Silent | At::Open | At::Shut => Duration::ZERO,
+            };
+            let answer = (Instant::now() + longer, bytes[..read].to_vec());
+            drop(sender.send(answer));
+        }
+    });
+    thread::spawn(move || {
+        for (due, answer) in answers {
+            passes(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&answer).is_err() {
+                break;
+            }
+        }
         drop(to.shutdown(Shutdown::Write));
     });
 }

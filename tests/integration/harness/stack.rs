@@ -1,9 +1,10 @@
 //! Services of a test's own, to be killed: brokers and databases that nobody else uses.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use postgres::{Client, NoTls};
 use tempfile::TempDir;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docker/stack.sh");
@@ -15,12 +16,23 @@ pub struct Stack {
 impl Stack {
     /// Starts `services`, with as many brokers.
     pub fn up(services: &[&str], brokers: usize) -> Self {
-        let stack = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
+        let stack = Self::unstarted();
         let brokers = brokers.to_string();
         run(stack.script("up").args(services).env("BROKERS", brokers));
         stack
+    }
+
+    /// Plain processes, where they have to see files of the test.
+    pub fn native(services: &[&str]) -> Self {
+        let stack = Self::unstarted();
+        run(stack.script("up").args(services).env("NATIVE", "1"));
+        stack
+    }
+
+    fn unstarted() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// Starts again what was killed, and waits until it answers.
@@ -40,6 +52,21 @@ impl Stack {
         value
             .unwrap_or_else(|| panic!("{name} in {env}"))
             .to_owned()
+    }
+
+    /// Where a native PostgreSQL keeps its data.
+    pub fn postgres_data(&self) -> PathBuf {
+        self.directory().join("postgres/data")
+    }
+
+    /// The role of a native PostgreSQL that may do anything.
+    pub fn superuser(&self) -> Client {
+        let password = self.directory().join("postgres/superuser");
+        let password = fs::read_to_string(password).unwrap();
+        let url = self.setting("DATABASE_URL");
+        let (_, place) = url.split_once('@').unwrap();
+        let url = format!("postgres://postgres:{}@{place}", password.trim());
+        Client::connect(&url, NoTls).unwrap()
     }
 
     fn directory(&self) -> &Path {

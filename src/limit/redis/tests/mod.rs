@@ -3,43 +3,19 @@
 mod batcher;
 mod script;
 
-use std::time::Duration;
-
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::prelude::Config;
 
-use super::super::{OnFailure, Options};
-use crate::domain::bucket::Rule;
+use super::super::Limiter;
+use super::super::contract::{RULE, options, run, suite};
+use super::Redis;
 use crate::services;
 
-const RULE: Rule = Rule {
-    capacity: 20,
-    rate: 20,
-};
-
-/// Limits under a prefix that no other test has. The deadline is one that a busy machine keeps.
-fn options(rate: Rule, slots_max: u32) -> Options {
-    Options {
-        rate,
-        slots_max,
-        bucket_prefix: format!("test:{:032x}:", rand::random::<u128>()),
-        on_failure: OnFailure::Closed,
-        timeout: Duration::from_secs(10),
-    }
-}
+suite!(|options| Limiter::Redis(Redis::new(&services::redis_url(), options).unwrap()));
 
 fn config() -> Config {
     super::read_url(&services::redis_url()).unwrap()
-}
-
-/// Runs a test as a serving core runs: one thread, and tasks that stay on it.
-fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, test)
 }
 
 /// A connection for what tests do to Redis besides.

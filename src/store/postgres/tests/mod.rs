@@ -6,6 +6,7 @@ mod network;
 mod opening;
 mod outbox;
 mod proxy;
+mod session;
 
 pub(crate) use database::Database;
 
