@@ -15,7 +15,7 @@ use crate::deployment::Member;
 use crate::product::Setting;
 
 /// Partitions of the topic of commands.
-pub const PARTITIONS: u32 = 16;
+pub const PARTITIONS: u32 = 8;
 
 /// A database that goes with whoever asked for it.
 pub struct Database {

@@ -37,7 +37,7 @@ pub struct FleetSettings {
     #[arg(long, env, global = true, default_value = "todo-commands")]
     pub(super) kafka_todo_topic: String,
     /// Partitions of that topic; they cannot be changed later
-    #[arg(long, env, global = true, default_value_t = 16)]
+    #[arg(long, env, global = true, default_value_t = 8)]
     pub(super) kafka_partitions: u16,
     /// Topic of what was applied, which every server follows
     #[arg(long, env, global = true, default_value = "results")]

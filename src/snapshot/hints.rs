@@ -5,6 +5,7 @@
 //! map must hold whatever any version holds that may still be asked: entries are put before the
 //! version that has them is published and removed after the first that lacks them was.
 
+use foldhash::fast::RandomState;
 use papaya::HashMap;
 use uuid::Uuid;
 
@@ -13,7 +14,7 @@ use crate::domain::{Key, Timestamp};
 
 /// Lock-free for readers.
 #[derive(Default)]
-pub(super) struct Hints(HashMap<Uuid, Hint>);
+pub(super) struct Hints(HashMap<Uuid, Hint, RandomState>);
 
 /// A todo deleted and created anew in one step is at another key from one version to the next:
 /// both are kept. The second time costs no memory, for allocators round 24 bytes up to 32.

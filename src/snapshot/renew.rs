@@ -9,6 +9,7 @@ use std::iter::Peekable;
 use std::sync::Arc;
 use std::vec;
 
+use foldhash::fast::RandomState;
 use uuid::Uuid;
 
 use super::chunk::Chunker;
@@ -46,7 +47,7 @@ pub(super) struct Net<'a> {
 impl<'a> Net<'a> {
     /// One for each todo that was there before or is there now.
     pub fn of(applied: &'a [Applied]) -> Vec<Self> {
-        let mut nets = HashMap::<Uuid, Self>::new();
+        let mut nets = HashMap::<Uuid, Self, RandomState>::default();
         for change in applied.iter().flat_map(|one| &one.changes) {
             let (id, was) = (change.id, change.was);
             let net = nets.entry(id).or_insert(Self { id, was, now: None });

@@ -129,7 +129,8 @@ pub async fn run<Observe: FnMut(Seen)>(worker: Worker<Observe>) -> Result<(), Fa
             _ = forget.tick() => worker.forget(&mut forget).await?,
             () = stop.cancelled() => {}
         }
-        if !worker.worker.consumer.has_more() {
+        // What a feed refuses is counted before more is applied.
+        if worker.unpublished > 0 || !worker.worker.consumer.has_more() {
             worker.finish().await?;
         }
     }
@@ -172,7 +173,7 @@ enum Next {
 /// What became of handing ranges on.
 struct HandedOn {
     ranges: Vec<Range>,
-    published: Result<(), PublishError>,
+    done: Result<(), PublishError>,
 }
 
 impl<Observe: FnMut(Seen)> Working<Observe> {
@@ -325,8 +326,8 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
     }
 
     async fn handed_on(&mut self, handed_on: HandedOn) -> Result<(), Fatal> {
-        let HandedOn { ranges, published } = handed_on;
-        match published {
+        let HandedOn { ranges, done } = handed_on;
+        match done {
             Ok(()) => {
                 self.worker.store.published(&ranges);
                 self.unsettled = true;
@@ -368,13 +369,13 @@ async fn hand_on(
 ) -> Option<HandedOn> {
     let applied = applied?;
     let ranges = applied.iter().map(|one| one.range).collect();
-    let published = if is_in_order {
+    let done = if is_in_order {
         publisher.publish(applied).await
     } else {
         Err(PublishError::Again("what came before is not there".into()))
     };
     reach(Point::AfterPublish);
-    Some(HandedOn { ranges, published })
+    Some(HandedOn { ranges, done })
 }
 
 fn dead_letters(applied: &[Applied]) -> usize {
