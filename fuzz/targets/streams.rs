@@ -6,6 +6,8 @@ use std::sync::{LazyLock, Mutex};
 use libfuzzer_sys::fuzz_target;
 use millpond_fuzz::Sides;
 
-static SIDES: LazyLock<Mutex<Sides>> = LazyLock::new(|| Mutex::new(Sides::start(&[])));
+const LIMITS: [&str; 2] = ["--rate-limit-scope", "none"];
+
+static SIDES: LazyLock<Mutex<Sides>> = LazyLock::new(|| Mutex::new(Sides::start(&LIMITS)));
 
 fuzz_target!(|stream: &[u8]| SIDES.lock().expect("no panic is survived").compare(stream));

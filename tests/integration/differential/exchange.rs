@@ -102,17 +102,20 @@ fn is_answer_to_last(received: &[u8]) -> bool {
     tail.contains(LAST_ID) && tail.ends_with("\r\n\r\nOK")
 }
 
-/// `Date`, and the request ids (`UUIDv4`) that servers make.
+/// `Date`, and the request ids (`UUIDv4`) that servers make, in a head or a problem.
 pub fn mask_time_and_ids(bytes: &mut [u8]) {
-    const DATE: &[u8] = b"\r\ndate: ";
-    for at in 0..bytes.len() {
-        if bytes[at..].starts_with(DATE) {
-            let value = at + DATE.len();
-            let end = bytes.len().min(value + 29);
-            bytes[value..end].fill(b'D');
-        }
-        if is_made_id(&bytes[at..]) {
-            bytes[at..at + 36].fill(b'I');
+    const DATE: &[u8] = b"date: ";
+    /// A longer line is a list.
+    const LINE_BYTES_MAX: usize = 2_048;
+    for line in bytes.split_mut(|byte| *byte == b'\n') {
+        if line.starts_with(DATE) {
+            line[DATE.len()..].fill(b'D');
+        } else if line.len() <= LINE_BYTES_MAX {
+            for at in 0..line.len() {
+                if is_made_id(&line[at..]) {
+                    line[at..at + 36].fill(b'I');
+                }
+            }
         }
     }
 }
