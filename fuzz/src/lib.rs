@@ -5,6 +5,7 @@
 
 #[path = "../../tests/integration/differential/exchange.rs"]
 pub mod exchange;
+mod mutate;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -22,6 +23,8 @@ use millpond::http::auth::Authenticator;
 use millpond::http::{self, Core, LimitHeaders, Shared, Surface};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+
+pub use mutate::mutate;
 
 use exchange::{CODED, CODINGS, Last, assert_alike, exchange, mask_time_and_ids, parts};
 
