@@ -35,6 +35,9 @@ const LINES: [&[u8]; 26] = [
     &[PAUSE],
 ];
 
+/// Lines that are changed at once, at most.
+const CHANGES_MAX: usize = 4;
+
 /// Numbers that follow from a seed.
 struct Dice(u64);
 
@@ -56,13 +59,15 @@ pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize
     }
     let stream = &data[..size];
     let mut lines: Vec<&[u8]> = stream.split_inclusive(|byte| *byte == b'\n').collect();
-    let at = dice.below(lines.len() + 1);
-    let known = LINES[dice.below(LINES.len())];
-    match (dice.below(4), lines.get(at).copied()) {
-        (0, Some(_)) => drop(lines.remove(at)),
-        (1, Some(_)) => lines[at] = known,
-        (2, Some(line)) => lines.insert(dice.below(lines.len()), line),
-        _ => lines.insert(at, known),
+    for _ in 0..=dice.below(CHANGES_MAX) {
+        let at = dice.below(lines.len() + 1);
+        let known = LINES[dice.below(LINES.len())];
+        match (dice.below(4), lines.get(at).copied()) {
+            (0, Some(_)) => drop(lines.remove(at)),
+            (1, Some(_)) => lines[at] = known,
+            (2, Some(line)) => lines.insert(dice.below(lines.len()), line),
+            _ => lines.insert(at, known),
+        }
     }
     let changed = lines.concat();
     if changed.len() > max_size {

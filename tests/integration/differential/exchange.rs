@@ -53,6 +53,7 @@ pub enum Last {
 }
 
 /// The parts of a kept stream.
+#[must_use]
 pub fn parts(stream: &[u8]) -> Vec<&[u8]> {
     stream.split(|byte| *byte == PAUSE).collect()
 }
