@@ -12,7 +12,7 @@ SKIPPED = echo "lint: $(1) is not installed: $(2)" >&2
 TO_COME = @echo "make $@: to come; $(1)" >&2; exit 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-chaos lint lint-rust lint-deps lint-shell fmt doc seed token hooks no-user clean \
+.PHONY: help run build test test-chaos fuzz lint lint-rust lint-deps lint-shell fmt doc seed token hooks no-user clean \
 	bench bench-quick bench-instructions flamegraph up down run-fleet
 
 help: ## List the verbs
@@ -37,6 +37,10 @@ test: up ## Run every test, on real services (needs what `make up` needs, and ba
 test-chaos: up ## Kill and stop everything under load for a while: make test-chaos SECONDS=600
 	MILLPOND_CHAOS_SECONDS=$(or $(SECONDS),300) $(TEST) --test integration fleet::chaos -- --nocapture
 
+# A workspace of its own, as the bench is. `make test` sends the streams that it begins with.
+fuzz: ## Search for streams that the hot loop gets wrong: make fuzz SECONDS=60 TARGET=streams|limited (needs c++)
+	@fuzz/run.sh $(or $(SECONDS),60) $(or $(TARGET),streams)
+
 lint: lint-rust lint-deps lint-shell ## Check formatting, clippy, dependencies and shell scripts
 
 lint-rust:
@@ -58,7 +62,7 @@ lint-deps:
 	fi
 
 lint-shell:
-	@if $(call HERE,shellcheck); then set -x; shellcheck -x .ci/run .githooks/* docker/*.sh docker/stack/*.sh bench/*.sh; \
+	@if $(call HERE,shellcheck); then set -x; shellcheck -x .ci/run .githooks/* docker/*.sh docker/stack/*.sh bench/*.sh fuzz/*.sh; \
 	else $(call SKIPPED,shellcheck,shell scripts are not checked); fi
 
 fmt: ## Format the code
@@ -93,7 +97,7 @@ bench-quick: ## The same in three minutes
 bench-instructions: ## Count instructions of inner parts, and compare with the kept table (needs valgrind)
 	@bench/instructions.sh
 
-flamegraph: build ## Draw where the time goes: make flamegraph SCENARIO=read|write|sqlite (needs perf)
+flamegraph: build ## Draw where the time goes: make flamegraph SCENARIO=read|limited|write|sqlite (needs perf)
 	@bench/setup.sh
 	@bench/flamegraph.sh $(or $(SCENARIO),read)
 

@@ -23,7 +23,7 @@ done
 if have wrk; then client=wrk
 elif have hey; then client=hey
 elif have autocannon; then client=autocannon
-else fail 'none of wrk, hey and autocannon is installed'
+else fail 'none of wrk, hey and autocannon is installed (apt-get install wrk)'
 fi
 
 if have curl; then

@@ -21,6 +21,10 @@ command -v curl >/dev/null 2>&1 || {
 
 what=(-w '%{http_code}|%header{retry-after}|%header{x-ratelimit-remaining}\n' -s -o /dev/null)
 if [[ $url == */todos ]]; then
+    [ -n "${TOKEN:-}" ] || [ -x target/release/millpond ] || {
+        echo 'hammer.sh: target/release/millpond is not built, and TOKEN is not set: make build' >&2
+        exit 1
+    }
     token=${TOKEN:-$(target/release/millpond token --sub hammer)}
     what+=(-H "Authorization: Bearer $token" -H 'Content-Type: application/json'
         -d '{"title":"Hammered"}')

@@ -7,17 +7,33 @@ cd "$(dirname "$0")"
 have() { command -v "$1" >/dev/null 2>&1; }
 note() { echo "bench: $*" >&2; }
 
-# In Debian the package; elsewhere the words have to do.
-want() { # program, package, what for
+if [ "${INSTALL:-}" = 1 ]; then
+    have apt-get || { note 'INSTALL=1 needs apt-get' && exit 1; }
+    [ "$(id -u)" = 0 ] || { note 'INSTALL=1 needs root' && exit 1; }
+fi
+
+updated=
+install() {
+    note "installing $1"
+    # A fresh image has no lists of packages.
+    [ -n "$updated" ] || apt_get update || return 1
+    updated=1
+    apt_get install --yes --no-install-recommends "$1"
+}
+# Of what it says, only what went wrong is of interest.
+apt_get() {
+    local said
+    said=$(DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" 2>&1 </dev/null) || { echo "$said" >&2 && return 1; }
+}
+
+want() { # program, Debian's package, what for
     if have "$1"; then return 0; fi
-    if [ "${INSTALL:-}" = 1 ] && have apt-get && [ "$(id -u)" = 0 ]; then
-        apt-get install -y --no-install-recommends "$2" >/dev/null && return 0
-    fi
+    if [ "${INSTALL:-}" = 1 ] && install "$2" && have "$1"; then return 0; fi
     note "$1 is not installed (apt-get install $2): $3"
     return 1
 }
 
-want wrk wrk 'it is the client of every read; INSTALL=1 has this script install it' || exit 1
+want wrk wrk 'it is the client of every read; INSTALL=1 bench/setup.sh installs what is missing' || exit 1
 want nginx nginx 'the side nginx is left out' || true
 want redis-server redis-server 'the sides that need it, and the limiter, are left out' || true
 want haproxy haproxy 'the side behind-haproxy is left out' || true

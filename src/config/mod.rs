@@ -27,6 +27,8 @@ pub const EXIT_CONFIG: u8 = 64;
 
 /// Time in which who sends requests to a fleet finds out that a server is about to stop.
 const FLEET_SHUTDOWN_DELAY: Duration = Duration::from_secs(5);
+/// [`Settings`]' `BATCH_LINGER` in a fleet.
+const FLEET_BATCH_LINGER: Duration = Duration::from_millis(10);
 
 /// A variable that cannot work. The text names the variable and says what would.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +104,7 @@ impl Settings {
                 queue_bytes_max: self.log_queue_bytes,
                 batch_commands_max: self.batch_commands,
                 batch_bytes_max: self.batch_bytes,
-                linger: self.batch_linger,
+                linger: self.batch_linger(is_fleet),
             },
             store,
             fleet,
@@ -166,7 +168,7 @@ impl Settings {
     }
 
     fn check_times(&self) -> Result<(), BadConfig> {
-        if self.batch_linger > values::LINGER_MAX {
+        if self.batch_linger > Some(values::LINGER_MAX) {
             return Err(bad(
                 "BATCH_LINGER",
                 "must be at most 1s: every write waits for it",
@@ -199,6 +201,17 @@ impl Settings {
             return Err(bad("BATCH_BYTES", problem));
         }
         Ok(())
+    }
+
+    /// In a fleet a batch costs more than a sync of the disk: requests to two services, and a record of
+    /// the feed that every server takes in.
+    fn batch_linger(&self, is_fleet: bool) -> Duration {
+        let default = if is_fleet {
+            FLEET_BATCH_LINGER
+        } else {
+            Duration::ZERO
+        };
+        self.batch_linger.unwrap_or(default)
     }
 
     fn shutdown(&self, is_fleet: bool) -> Result<Shutdown, BadConfig> {

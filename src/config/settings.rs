@@ -107,9 +107,10 @@ pub struct Settings {
     /// Bytes of commands applied in one transaction, at most
     #[arg(long, env, global = true, default_value_t = log::Options::DEFAULT.batch_bytes_max)]
     pub(super) batch_bytes: usize,
-    /// How long a batch waits for more commands; what piles up during a commit is taken anyway
-    #[arg(long, env, global = true, default_value = "0s", value_parser = span)]
-    pub(super) batch_linger: Duration,
+    /// How long after the batch before it a batch waits for more commands [default: 10ms in a
+    /// fleet, alone 0s: what piles up during a commit is taken anyway]
+    #[arg(long, env, global = true, value_parser = span)]
+    pub(super) batch_linger: Option<Duration>,
 
     #[command(flatten)]
     pub(super) limits: LimitSettings,

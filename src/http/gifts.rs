@@ -49,10 +49,7 @@ struct Receipt {
     responses(
         (status = 200, description = "The user's code", body = openapi::GiftCode),
         (status = 202, description = "Durable; the operation will have the code", body = openapi::Receipt),
-        (status = 400, description = "Malformed", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Over a limit; `Retry-After` says when to come again", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Cannot be made durable now; `outcome` says whether sending it again is safe", body = openapi::Problem, content_type = "application/problem+json"),
+        openapi::RefusedWrite,
         (status = 410, description = "No code is left", body = openapi::Problem, content_type = "application/problem+json"),
     ),
 )]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::{Response, StatusCode};
 use serde_json::Value;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use uuid::Uuid;
 
 use super::response::{Body, JSON, with};
@@ -96,6 +96,24 @@ pub enum Status {
 pub struct GiftCode {
     gift_code: String,
     request_id: String,
+}
+
+/// What every write may be refused with.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the shape of a document, not a value")]
+pub enum RefusedWrite {
+    /// Malformed
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(Problem),
+    /// No valid token
+    #[response(status = 401, content_type = "application/problem+json")]
+    Nobody(Problem),
+    /// Over a limit; `Retry-After` says when to come again
+    #[response(status = 429, content_type = "application/problem+json")]
+    OverALimit(Problem),
+    /// Cannot be made durable now; `outcome` says whether sending it again is safe
+    #[response(status = 503, content_type = "application/problem+json")]
+    NotDurable(Problem),
 }
 
 /// RFC 9457

@@ -16,6 +16,8 @@ const SOCKET_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long a broker holds a fetch that finds nothing. New records end the wait; this only bounds
 /// how long a stopped fetch lingers there.
 const FETCH_WAIT: Duration = Duration::from_millis(100);
+/// How soon a client looks again whether what it has fetched ahead was taken.
+const FETCH_AGAIN: Duration = Duration::from_millis(10);
 /// Bytes of one fetch, over all partitions. A record that is larger comes even so (KIP-74).
 const FETCH_BYTES_MAX: usize = 8 << 20;
 /// Records, and bytes of them, that a client fetches ahead of whoever takes them. Small: what was
@@ -50,6 +52,8 @@ impl Cluster {
             .set("auto.offset.reset", "error")
             .set("fetch.wait.max.ms", millis(FETCH_WAIT))
             .set("fetch.error.backoff.ms", "100")
+            // Its default, a second, is what catching up would wait for at every partition.
+            .set("fetch.queue.backoff.ms", millis(FETCH_AGAIN))
             .set("fetch.max.bytes", FETCH_BYTES_MAX.to_string())
             .set("queued.min.messages", PREFETCH_RECORDS.to_string())
             .set(

@@ -11,6 +11,7 @@ pub mod kafka;
 
 use std::time::Duration;
 
+use crate::clock::Stopwatch;
 use crate::domain::{Batch, Command, Position, Stored};
 
 /// Limits of a log.
@@ -25,8 +26,8 @@ pub struct Options {
     pub batch_commands_max: usize,
     /// Bytes of a batch, about. A command that is larger comes alone.
     pub batch_bytes_max: usize,
-    /// How long a batch that is not full waits for more. Zero: while one batch is committed the
-    /// next one gathers, which groups enough.
+    /// How long after the batch before it one that is not full waits for more: who writes alone
+    /// waits for nothing. Zero: while one batch is committed the next one gathers, and no more.
     pub linger: Duration,
 }
 
@@ -43,6 +44,29 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         Self::DEFAULT
+    }
+}
+
+/// Which batch may go, full or not.
+struct Linger {
+    time: Duration,
+    since: Option<Stopwatch>,
+}
+
+impl Linger {
+    fn new(time: Duration) -> Self {
+        Self { time, since: None }
+    }
+
+    /// A batch goes.
+    fn begin(&mut self) {
+        self.since = (!self.time.is_zero()).then(Stopwatch::start);
+    }
+
+    /// How long the next one waits for more.
+    fn left(&self) -> Duration {
+        let spent = |since: Stopwatch| self.time.saturating_sub(since.elapsed());
+        self.since.map_or(Duration::ZERO, spent)
     }
 }
 

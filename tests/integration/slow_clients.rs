@@ -4,12 +4,11 @@ mod parked;
 mod readers;
 mod room;
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Connection, Ended, Launch, eventually, get, post};
+use crate::harness::{Connection, Ended, Launch, eventually, get, passes, post};
 
 /// The deadline under test in most of these.
 const DEADLINE: &str = "1s";
@@ -21,7 +20,7 @@ const GONE: Duration = Duration::from_secs(15);
 const PACE: Duration = Duration::from_millis(2);
 
 fn pause() {
-    thread::sleep(PACE);
+    passes(PACE);
 }
 
 #[test]

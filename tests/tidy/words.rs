@@ -14,22 +14,14 @@ const NEVER: [&str; 6] = [
 ];
 
 /// Pauses in tests, each with its reason: tests wait for conditions, not for times.
-const PAUSES: [(&str, &str); 4] = [
+const PAUSES: [(&str, &str); 2] = [
     (
         "tests/integration/harness/eventually.rs",
         "between two looks at the condition that a test waits for",
     ),
     (
-        "tests/integration/admission/fleet.rs",
-        "over so long a time is counted what passes",
-    ),
-    (
         "tests/integration/admission/told.rs",
         "a client that waits as it was told is what is tested",
-    ),
-    (
-        "tests/integration/slow_clients.rs",
-        "a client that is slow is what is tested",
     ),
 ];
 

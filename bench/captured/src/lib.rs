@@ -6,10 +6,14 @@
 //! by as little as an HTTP server can: the query, whether gzip is named, whether the entity tag is
 //! the one that the client has.
 
+mod ready;
+
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
 
 use bytes::Bytes;
+
+pub use ready::Ready;
 
 /// The largest `limit` that responses are kept for; they are looked up by index.
 pub const LIMIT_MAX: usize = 10_000;

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-use super::{AppendError, Options, Strange};
+use super::{AppendError, Linger, Options, Strange};
 use crate::clock::Clock;
 use crate::domain::{Batch, Command, Payload, Position, Range, Record, Stored};
 
@@ -59,6 +59,7 @@ pub fn open(options: Options, next_offset: u64, clock: Clock) -> (Appender, Cons
         }),
     };
     let consumer = Consumer {
+        linger: Linger::new(shared.options.linger),
         shared,
         clock,
         next_offset,
@@ -164,6 +165,7 @@ impl Appender {
 pub struct Consumer {
     shared: Arc<Shared>,
     clock: Clock,
+    linger: Linger,
     /// Where the next command to be handed out will stand.
     next_offset: u64,
     /// Who waits for the batch handed out. Invariant: their commands end before `next_offset`.
@@ -186,11 +188,12 @@ impl Consumer {
             }
             self.shared.arrived.notified().await;
         }
-        let linger = self.shared.options.linger;
-        if !linger.is_zero() {
+        let left = self.linger.left();
+        if !left.is_zero() {
             // Full in time or not, what is there is taken.
-            drop(timeout(linger, self.filled()).await);
+            drop(timeout(left, self.filled()).await);
         }
+        self.linger.begin();
         Some(self.hand_out())
     }
 

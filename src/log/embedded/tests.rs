@@ -211,11 +211,13 @@ async fn lingering_ends_when_the_batch_is_full() {
         ..Options::default()
     });
     drop(enqueue(&appender, 1));
+    assert_eq!(next_batch(&mut consumer).await.records.len(), 1);
+    drop(enqueue(&appender, 2));
     let mut next = Box::pin(consumer.next());
     assert!(poll(next.as_mut()).is_pending());
-    drop(enqueue(&appender, 2));
-    assert!(poll(next.as_mut()).is_pending());
     drop(enqueue(&appender, 3));
+    assert!(poll(next.as_mut()).is_pending());
+    drop(enqueue(&appender, 4));
     assert!(poll(next.as_mut()).is_ready());
 }
 
@@ -225,8 +227,10 @@ async fn lingering_ends_when_its_time_is_over() {
         linger: Duration::from_millis(1),
         ..Options::default()
     });
-    drop(enqueue(&appender, 1));
-    assert_eq!(next_batch(&mut consumer).await.records.len(), 1);
+    for nth in 1..3 {
+        drop(enqueue(&appender, nth));
+        assert_eq!(next_batch(&mut consumer).await.records.len(), 1);
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use super::identity::{self, Doubt};
 use super::{Options, poller};
 use crate::domain::Stored;
 use crate::kafka::SetupError;
-use crate::log::{Event, Strange};
+use crate::log::{Event, Linger, Strange};
 
 /// How long the group is given to let this member go.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -126,6 +126,7 @@ enum Found {
 pub struct Consumer {
     options: Arc<Options>,
     shared: Arc<Shared>,
+    linger: Linger,
     /// The partitions of the batch handed out last, how far it goes, and in which term.
     handed_out: Vec<(u16, Term, u64)>,
 }
@@ -155,20 +156,21 @@ impl Consumer {
         Ok(Self {
             options: Arc::new(options.clone()),
             shared,
+            linger: Linger::new(options.limits.linger),
             handed_out: Vec::new(),
         })
     }
 
     pub(in crate::log) async fn next(&mut self) -> Result<Option<Event>, Strange> {
         loop {
-            match self.find(self.options.limits.linger.is_zero())? {
+            let left = self.linger.left();
+            match self.find(left.is_zero())? {
                 Found::Event(event) => return Ok(Some(event)),
                 Found::Closed => return self.left().await,
                 Found::Nothing => self.shared.changed.notified().await,
                 Found::Some => {
-                    let linger = self.options.limits.linger;
                     // Over or not: the batch is what waits then.
-                    drop(timeout(linger, self.filled()).await);
+                    drop(timeout(left, self.filled()).await);
                     if let Found::Event(event) = self.find(true)? {
                         return Ok(Some(event));
                     }
@@ -203,6 +205,7 @@ impl Consumer {
         drop(state);
         let ends = batch.ranges.iter().map(|range| range.to);
         let terms = terms.into_iter().zip(ends);
+        self.linger.begin();
         self.handed_out = terms
             .map(|((partition, term), to)| (partition, term, to))
             .collect();
@@ -292,8 +295,7 @@ impl Consumer {
     /// One that would be waited for is not there yet.
     pub(in crate::log) fn has_more(&self) -> bool {
         let state = self.shared.lock();
-        let lingers = !self.options.limits.linger.is_zero();
-        !state.buffer.is_empty() && (!lingers || state.buffer.fills_a_batch())
+        !state.buffer.is_empty() && (self.linger.left().is_zero() || state.buffer.fills_a_batch())
     }
 
     pub(in crate::log) fn acknowledge(&mut self) {

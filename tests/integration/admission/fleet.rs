@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{limited, passed, write};
 use crate::harness::redis::RedisServer;
-use crate::harness::{Client, Launch, Server, token};
+use crate::harness::{Client, Launch, Server, passes, token};
 
 /// Two seconds' worth: servers that get no time for so long lose nothing that is due to them.
 const CAPACITY: u32 = 200;
@@ -20,6 +20,7 @@ const RATE: u32 = 100;
 const HAMMERED: Duration = Duration::from_secs(5);
 /// Connections to each server.
 const CLIENTS: usize = 4;
+
 fn launch(redis: &RedisServer) -> Launch {
     limited(CAPACITY, RATE)
         .env("JWT_SECRET", "of all servers: one secret of one fleet")
@@ -105,7 +106,7 @@ impl Hammered {
 fn over_all_servers_the_limit_is_that_of_one() {
     let redis = RedisServer::start();
     let servers = [0; 3].map(|_| launch(&redis).start());
-    let hammered = hammer(&servers, || thread::sleep(HAMMERED));
+    let hammered = hammer(&servers, || passes(HAMMERED));
     hammered.is_within(1);
     hammered.is_nearly_all();
 }
@@ -130,7 +131,7 @@ fn servers_whose_clocks_are_hours_apart_share_one_limit() {
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
             .start()
     });
-    let hammered = hammer(&servers, || thread::sleep(HAMMERED));
+    let hammered = hammer(&servers, || passes(HAMMERED));
     hammered.is_within(1);
     hammered.is_nearly_all();
 }
@@ -141,9 +142,9 @@ fn scripts_that_are_flushed_and_clients_that_are_paused_change_nothing() {
     let servers = [0; 2].map(|_| launch(&redis).start());
     let hammered = hammer(&servers, || {
         for _ in 0..3 {
-            thread::sleep(HAMMERED / 6);
+            passes(HAMMERED / 6);
             redis.command(&["SCRIPT", "FLUSH"]);
-            thread::sleep(HAMMERED / 6);
+            passes(HAMMERED / 6);
             redis.command(&["CLIENT", "PAUSE", "200"]);
         }
     });
@@ -156,10 +157,10 @@ fn a_redis_that_forgets_gives_each_key_its_burst_once_more() {
     let servers = [0; 2].map(|_| launch(&redis).start());
     let hammered = hammer(&servers, || {
         for _ in 0..2 {
-            thread::sleep(HAMMERED / 3);
+            passes(HAMMERED / 3);
             redis.command(&["FLUSHALL"]);
         }
-        thread::sleep(HAMMERED / 3);
+        passes(HAMMERED / 3);
     });
     hammered.is_within(3);
 }
@@ -169,10 +170,10 @@ fn a_restart_of_redis_is_two_more_bursts_at_most() {
     let mut redis = RedisServer::start();
     let servers = [0; 2].map(|_| launch(&redis).start());
     let hammered = hammer(&servers, || {
-        thread::sleep(HAMMERED / 2);
+        passes(HAMMERED / 2);
         redis.kill();
         redis.start_again();
-        thread::sleep(HAMMERED / 2);
+        passes(HAMMERED / 2);
     });
     // One while each server decides by its share of the burst, and one from the Redis that is new.
     hammered.is_within(3);

@@ -7,7 +7,8 @@ use super::{limited, metric, pass_of, write};
 use crate::harness::redis::RedisServer;
 use crate::harness::{Client, Gate, Launch, Server, eventually};
 
-const DEADLINE: Duration = Duration::from_millis(200);
+/// Far longer than an answer takes on a busy machine.
+const DEADLINE: Duration = Duration::from_millis(400);
 const SOON: Duration = Duration::from_secs(20);
 
 /// Writes of one user never come back, so that every one that passes is seen.
@@ -53,7 +54,7 @@ fn bounded(times: &[Duration]) {
     assert!(longest < 2 * DEADLINE, "{longest:?}");
     assert!(p99 < DEADLINE, "{p99:?}: nobody waits once it is known");
     let median = times[times.len() / 2];
-    assert!(median < Duration::from_millis(5), "{median:?}");
+    assert!(median < DEADLINE / 8, "{median:?}");
 }
 
 #[test]

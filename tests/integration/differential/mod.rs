@@ -7,11 +7,9 @@
 
 mod clients;
 mod corpus;
+mod exchange;
 mod limited;
 mod streams;
-
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use rand::RngExt;
 use serde_json::json;
@@ -20,6 +18,7 @@ use tempfile::TempDir;
 use crate::harness::{
     Client, Dice, Launch, PATIENCE, Server, dice, eventually, get, head, number_from_env, post,
 };
+use exchange::{CODED, CODINGS, Last, assert_alike, exchange, mask_time_and_ids};
 use streams::Known;
 
 /// How many streams of each kind a run tries, unless told otherwise.
@@ -30,22 +29,6 @@ const STREAMS_ASKED: &str = "MILLPOND_STREAMS";
 
 /// Todos in the list: more than fit an answer that is kept whole.
 const TODOS: usize = 300;
-
-/// The request that ends a stream, and how its answer is known.
-const LAST_ID: &str = "the-last-request";
-
-fn last_request() -> Vec<u8> {
-    format!("GET /health HTTP/1.1\r\nHost: h\r\nX-Request-Id: {LAST_ID}\r\n\r\n").into()
-}
-
-/// How a stream ends.
-#[derive(Clone, Copy)]
-enum Last {
-    /// One more request is sent; the end is its answer, or the server's close before it.
-    Request,
-    /// The client sends no more.
-    Finish,
-}
 
 /// A server with the loop and one without, and a connection to each that tells when what was sent
 /// before has been read.
@@ -92,11 +75,10 @@ impl Pair {
     /// when it comes.
     fn wait_for_codings(&self) {
         let servers = || self.sides.iter().map(|(server, _)| server);
-        let codings = ["gzip", "br", "zstd"];
         let wants = || {
-            streams::TARGETS
+            CODED
                 .iter()
-                .flat_map(|target| codings.map(|coding| (target, coding)))
+                .flat_map(|target| CODINGS.map(|coding| (target, coding)))
         };
         let has = |server: &Server, target: &str, coding: &str| {
             let request = get(target)
@@ -119,9 +101,16 @@ impl Pair {
 
     /// What each side sends, until it or the client closes.
     fn exchange(&mut self, parts: &[&[u8]], last: Last) -> [Vec<u8>; 2] {
-        self.sides
-            .each_mut()
-            .map(|(server, probe)| exchange(server.address(), probe, parts, last))
+        self.sides.each_mut().map(|(server, probe)| {
+            // One core takes its connections in turn: what was sent is read before the second of
+            // these, though a new connection may be accepted behind the first.
+            let settle = || {
+                for _ in 0..2 {
+                    probe.ask(&get("/health")).expect(200);
+                }
+            };
+            exchange(server.address(), settle, parts, last)
+        })
     }
 
     #[track_caller]
@@ -131,99 +120,8 @@ impl Pair {
             mask_time_and_ids(bytes);
             mask(bytes);
         }
-        let [hot, cold] = &sent;
-        if hot != cold {
-            let at = hot.iter().zip(cold).take_while(|(a, b)| a == b).count();
-            let shown = |bytes: &[u8]| {
-                String::from_utf8_lossy(&bytes[at.saturating_sub(200)..])
-                    .chars()
-                    .take(600)
-                    .collect::<String>()
-            };
-            let parts: Vec<_> = parts
-                .iter()
-                .map(|part| String::from_utf8_lossy(part))
-                .collect();
-            panic!(
-                "for {parts:?}\nthe loop sends {} bytes, hyper {}; around byte {at}\n\
-                 the loop: {:?}\n   hyper: {:?}",
-                hot.len(),
-                cold.len(),
-                shown(hot),
-                shown(cold)
-            );
-        }
+        assert_alike(parts, &sent);
     }
-}
-
-/// Sends the parts, each after the one before has been read, and gives all that comes back.
-fn exchange(address: SocketAddr, probe: &mut Client, parts: &[&[u8]], last: Last) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    for part in parts {
-        // A server that has closed refuses; what it said counts.
-        drop(stream.write_all(part));
-        // One core takes its connections in turn: the part is read before the second of these,
-        // though a new connection may be accepted behind the first.
-        for _ in 0..2 {
-            probe.ask(&get("/health")).expect(200);
-        }
-    }
-    match last {
-        Last::Request => drop(stream.write_all(&last_request())),
-        Last::Finish => drop(stream.shutdown(Shutdown::Write)),
-    }
-    let mut received = vec![];
-    let mut buffer = [0; 16 << 10];
-    while !is_answer_to_last(&received) {
-        match stream.read(&mut buffer) {
-            Ok(0) => {
-                received.extend(b"[closed]");
-                break;
-            }
-            Ok(length) => received.extend(&buffer[..length]),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
-                received.extend(b"[closed]");
-                break;
-            }
-            Err(error) => panic!("{error}, after {:?}", String::from_utf8_lossy(&received)),
-        }
-    }
-    received
-}
-
-fn is_answer_to_last(received: &[u8]) -> bool {
-    let tail = &received[received.len().saturating_sub(400)..];
-    let tail = String::from_utf8_lossy(tail);
-    tail.contains(LAST_ID) && tail.ends_with("\r\n\r\nOK")
-}
-
-/// `Date`, and the request ids (`UUIDv4`) that servers make.
-fn mask_time_and_ids(bytes: &mut [u8]) {
-    const DATE: &[u8] = b"\r\ndate: ";
-    for at in 0..bytes.len() {
-        if bytes[at..].starts_with(DATE) {
-            let value = at + DATE.len();
-            let end = bytes.len().min(value + 29);
-            bytes[value..end].fill(b'D');
-        }
-        if is_made_id(&bytes[at..]) {
-            bytes[at..at + 36].fill(b'I');
-        }
-    }
-}
-
-fn is_made_id(bytes: &[u8]) -> bool {
-    let Some(id) = bytes.get(..36) else {
-        return false;
-    };
-    let is_right = |(at, byte): (usize, &u8)| match at {
-        8 | 13 | 18 | 23 => *byte == b'-',
-        14 => *byte == b'4',
-        _ => byte.is_ascii_hexdigit(),
-    };
-    id.iter().enumerate().all(is_right)
 }
 
 /// Ids, times and tags of todos that were made by either server.
@@ -256,10 +154,14 @@ fn cut<'a>(dice: &mut Dice, bytes: &'a [u8]) -> Vec<&'a [u8]> {
 }
 
 fn compare_kept(pair: &mut Pair) {
-    for stream in corpus::streams() {
-        pair.compare(&[&stream], Last::Request, nothing_more);
-        let (first, second) = stream.split_at(stream.len() / 2);
-        pair.compare(&[first, second], Last::Request, nothing_more);
+    for kept in corpus::kept() {
+        // Shown should it fail.
+        eprintln!("{}", kept.name);
+        for last in kept.lasts() {
+            for parts in kept.cuts() {
+                pair.compare(&parts, *last, nothing_more);
+            }
+        }
     }
 }
 

@@ -4,15 +4,8 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 use super::clients::{Clients, stranger};
+use super::exchange::TARGETS;
 use crate::harness::{Dice, Server, get};
-
-/// What is asked for in several codings.
-pub const TARGETS: [&str; 4] = [
-    "/todos?limit=1",
-    "/todos?limit=7",
-    "/todos?limit=100",
-    "/todos",
-];
 
 /// A todo that is not there.
 const ABSENT: &str = "/todos/01234567-89ab-7def-8123-456789abcdef";

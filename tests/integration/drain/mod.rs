@@ -120,9 +120,12 @@ fn a_second_signal_ends_the_wait_for_an_idle_connection() {
 fn senders_of_garbage_do_not_outlast_the_grace() {
     /// From one sender's first bytes to those of the next.
     const STEP: Duration = Duration::from_millis(100);
-    let grace = Duration::from_secs(2);
+    /// Enough of them that the last one begins long after the grace.
+    const SENDERS: u32 = 100;
+    /// The grace, and what a busy machine adds to it.
+    const MOST: Duration = Duration::from_secs(5);
     let mut server = Launch::new().env("SHUTDOWN_GRACE", "2s").start();
-    let mut connections: Vec<Connection> = (0..20).map(|_| server.connect()).collect();
+    let mut connections: Vec<Connection> = (0..SENDERS).map(|_| server.connect()).collect();
     for connection in &mut connections {
         connection.ask(&get("/health")).unwrap().expect(200);
     }
@@ -137,6 +140,5 @@ fn senders_of_garbage_do_not_outlast_the_grace() {
         (!server.runs()).then_some(())
     });
     let lasted = started.elapsed();
-    let most = grace + Duration::from_millis(500);
-    assert!(lasted < most, "ended after {lasted:?}");
+    assert!(lasted < MOST, "ended after {lasted:?}");
 }

@@ -102,9 +102,8 @@ fn half_a_head_in_the_segment_of_a_whole_one_has_its_deadline() {
         let started = Instant::now();
         connection.send(bytes).unwrap();
         connection.response("GET").unwrap().expect(200);
+        // Long before it would be closed for being idle.
         given_up(&mut connection, started);
-        let lasted = started.elapsed();
-        assert!(lasted < Duration::from_secs(3), "closed after {lasted:?}");
     }
 }
 

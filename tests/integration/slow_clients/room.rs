@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use crate::harness::{Connection, Ended, Launch, PATIENCE, Server, eventually, get};
 
-/// A second and what a busy machine adds to it.
-const SOON: Duration = Duration::from_millis(1_500);
+/// A second and what a busy machine adds to it; an idle connection stays open for 75 s otherwise.
+const SOON: Duration = Duration::from_secs(15);
+
+/// When what is not answered is left waiting: longer than a busy machine takes for an answer.
+const LEFT: Duration = Duration::from_secs(5);
 
 /// Whether the connection is served now. What is not is refused with 503, closed or left waiting.
 fn is_served(connection: &mut Connection) -> bool {
-    connection.patience(Duration::from_millis(500));
+    connection.patience(LEFT);
     match connection.ask(&get("/health")) {
         Ok(response) if response.status == 200 => true,
         Ok(response) => {

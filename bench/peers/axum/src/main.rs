@@ -9,25 +9,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::header::{ACCEPT_ENCODING, HeaderName, HeaderValue, IF_NONE_MATCH};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT_ENCODING, HeaderValue, IF_NONE_MATCH};
 use axum::response::Response;
 use axum::routing::get;
 use axum::serve::ListenerExt;
-use captured::{Answer, Answers};
+use captured::{Answers, Ready};
 use tokio::net::TcpListener;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// A response but for its type, which cannot be cloned.
-struct Ready {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-}
 
 fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -62,29 +54,5 @@ async fn list(
         header(ACCEPT_ENCODING),
         header(IF_NONE_MATCH),
     );
-    let mut response = Response::new(Body::empty());
-    match ready {
-        Some(ready) => {
-            *response.status_mut() = ready.status;
-            *response.headers_mut() = ready.headers.clone();
-            *response.body_mut() = Body::from(ready.body.clone());
-        }
-        None => *response.status_mut() = StatusCode::NOT_FOUND,
-    }
-    response
-}
-
-impl Ready {
-    fn new(answer: &Answer) -> Self {
-        let headers = answer.headers.iter().map(|(name, value)| {
-            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name that was sent");
-            let value = HeaderValue::from_str(value).expect("a value that was sent");
-            (name, value)
-        });
-        Self {
-            status: StatusCode::from_u16(answer.status).expect("a status that was sent"),
-            headers: headers.collect(),
-            body: answer.body.clone(),
-        }
-    }
+    ready.map_or_else(Ready::not_found, Ready::response)
 }

@@ -13,26 +13,19 @@ use std::path::Path;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use captured::{Answer, Answers};
+use captured::{Answers, Ready};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{ACCEPT_ENCODING, HeaderValue, IF_NONE_MATCH};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::{LocalSet, spawn_local};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// A response but for its type, which cannot be cloned.
-struct Ready {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-}
 
 fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -73,29 +66,5 @@ fn answer(answers: &Answers<Ready>, request: &Request<Incoming>) -> Response<Ful
     let ready = (request.uri().path() == "/todos")
         .then(|| request.uri().query())
         .and_then(|query| answers.pick(query, header(ACCEPT_ENCODING), header(IF_NONE_MATCH)));
-    let mut response = Response::new(Full::default());
-    match ready {
-        Some(ready) => {
-            *response.status_mut() = ready.status;
-            *response.headers_mut() = ready.headers.clone();
-            *response.body_mut() = Full::new(ready.body.clone());
-        }
-        None => *response.status_mut() = StatusCode::NOT_FOUND,
-    }
-    response
-}
-
-impl Ready {
-    fn new(answer: &Answer) -> Self {
-        let headers = answer.headers.iter().map(|(name, value)| {
-            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name that was sent");
-            let value = HeaderValue::from_str(value).expect("a value that was sent");
-            (name, value)
-        });
-        Self {
-            status: StatusCode::from_u16(answer.status).expect("a status that was sent"),
-            headers: headers.collect(),
-            body: answer.body.clone(),
-        }
-    }
+    ready.map_or_else(Ready::not_found, Ready::response)
 }

@@ -180,15 +180,22 @@ async fn a_closed_worker_ends_and_others_go_on_at_once() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_not_full_waits_for_more() {
+async fn a_batch_that_is_not_full_waits_for_more_behind_another() {
     let (_mock, mut options) = mocked();
     options.limits.linger = Duration::from_hours(1);
     let appender = appender(&options);
     let mut worker = sole_worker(&options).await;
     start_all(&mut worker).await;
-    append(&appender, 0..4).await;
+    append(&appender, 0..1).await;
+    assert_eq!(
+        batch(&mut worker).await.records.len(),
+        1,
+        "nobody is before it"
+    );
+    worker.acknowledge();
+    append(&appender, 1..5).await;
     let waiting = tokio::spawn(async move { (batch(&mut worker).await, worker) });
-    append(&appender, 4..8).await;
+    append(&appender, 5..9).await;
     let (batch, _worker) = in_time(waiting).await.unwrap();
     assert_eq!(batch.records.len(), BATCH_COMMANDS_MAX);
 }
