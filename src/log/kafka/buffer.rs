@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::domain::{Batch, Hash128, LastRecord, Position, Range, Record};
 use crate::log::Options as Limits;
 
-/// Batches that are fetched ahead. Fetching is paused when they are there, which voids what the
-/// client had fetched itself, and goes on when less than one is left: so that is rare.
+/// Batches that are fetched ahead. Nothing is taken from the client while they are there. Where that
+/// lasts, fetching is paused, which voids what the client had fetched itself, and goes on when less
+/// than one is left: so that is rare.
 const BATCHES_AHEAD: usize = 4;
 
 /// Which assignment of a partition something belongs to: the same partition, taken away and given

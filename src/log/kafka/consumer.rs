@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -52,6 +52,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Told of all that `next` looks at. There is one waiter.
     changed: Notify,
+    /// Told of all that the poller waits for.
+    poll_on: Condvar,
 }
 
 impl Shared {
@@ -85,6 +87,17 @@ impl Shared {
         self.changed.notify_one();
     }
 
+    /// Waits while the buffer is full and nothing is asked of the poller, at most for `limit`.
+    pub fn room(&self, limit: Duration) {
+        let is_held_up = |state: &mut State| {
+            state.buffer.is_full() && state.requests.is_empty() && !state.closed
+        };
+        let waited = self
+            .poll_on
+            .wait_timeout_while(self.lock(), limit, is_held_up);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub fn ends(&self, ends: BTreeMap<u16, u64>) {
         self.lock().ends = ends;
     }
@@ -111,6 +124,7 @@ impl Shared {
 
     fn ask(&self, request: Request) {
         self.lock().requests.push_back(request);
+        self.poll_on.notify_one();
     }
 }
 
@@ -151,6 +165,7 @@ impl Consumer {
                 ended: false,
             }),
             changed: Notify::new(),
+            poll_on: Condvar::new(),
         });
         poller::spawn(options, &shared)?;
         Ok(Self {
@@ -203,6 +218,7 @@ impl Consumer {
             return Ok(Found::Nothing);
         };
         drop(state);
+        self.shared.poll_on.notify_one();
         let ends = batch.ranges.iter().map(|range| range.to);
         let terms = terms.into_iter().zip(ends);
         self.linger.begin();
@@ -329,6 +345,7 @@ impl Consumer {
     pub(in crate::log) fn close(&self) {
         self.shared.lock().closed = true;
         self.shared.changed.notify_one();
+        self.shared.poll_on.notify_one();
     }
 }
 

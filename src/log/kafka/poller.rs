@@ -30,6 +30,9 @@ use crate::log::Strange;
 
 /// How long one poll waits for a record or an event: what the worker asks for is seen within it.
 const POLL: Duration = Duration::from_millis(20);
+/// How long the poller waits for room in a full buffer before it pauses the partitions: the client
+/// finds out up to a second late that they go on, and a worker that applies takes less than this.
+const ROOM: Duration = Duration::from_millis(500);
 /// A worker that is not heard of for so long has lost its partitions to others.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 /// How often this member is heard of, and hears that partitions are given out anew.
@@ -100,6 +103,9 @@ impl Poller {
         while let Some(requests) = self.shared.request() {
             for request in requests {
                 self.serve(request);
+            }
+            if !self.paused {
+                self.shared.room(ROOM);
             }
             self.hold_back();
             self.commit();
