@@ -23,11 +23,11 @@ pub enum Point {
     Committed,
     /// The worker knows that its batch is applied; the feed does not.
     AfterCommit,
-    /// The feed has it; the log is not told.
+    /// The feed has it; the store is not told.
     AfterPublish,
-    /// The log is told; the outbox still holds it.
+    /// The log is told; the outbox still holds it, and the feed may not have it yet.
     AfterAcknowledge,
-    /// All is done for a batch.
+    /// Nothing is left to do for any batch.
     AfterSettle,
 }
 

@@ -5,7 +5,7 @@
 //! publish, tell the store what is published, settle. It may die between any two of these: what is
 //! committed is in the outbox until it is known to be in the feed, and where to go on is read from
 //! the store and nowhere else. So the next batch need not wait: where one is there already, it is
-//! applied while the one before is published, and its transaction settles what was.
+//! applied while the one before is published, and a later transaction settles that.
 //!
 //! # What becomes of a batch that was not applied
 //! A log whose appenders still wait (alone) tells them: not enqueued, or unknown. A log that has
@@ -19,6 +19,7 @@
 //! the outbox, so that the feed keeps their order. Servers meanwhile load what they miss from the
 //! store. Beyond [`UNPUBLISHED_MAX`] ranges nothing more is applied until the feed has taken them.
 
+mod hand_on;
 mod patience;
 mod takeover;
 #[cfg(test)]
@@ -33,11 +34,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::clock::Clock;
-use crate::domain::{Applied, Batch, Outcome, Range};
+use crate::domain::{Applied, Batch, Outcome};
 use crate::fault::{Point, reach};
 use crate::feed::{PublishError, Publisher};
 use crate::log::{AppendError, Consumer, Event, Strange};
 use crate::store::{ApplyError, Store, StoreError};
+use hand_on::hand_on;
 use patience::{Patience, Waited};
 
 /// How often the store forgets what is past its retention. Retentions are in hours.
@@ -118,12 +120,17 @@ pub async fn run<Observe: FnMut(Seen)>(worker: Worker<Observe>) -> Result<(), Fa
     let stop = worker.worker.stop.clone();
     let mut forget = every(FORGET_EVERY);
     let mut sweep = every(SWEEP_EVERY);
+    worker.forget(&mut forget).await?;
     while !stop.is_cancelled() {
         // Unbiased: under load each gets its turn.
         tokio::select! {
-            event = worker.worker.consumer.next() => match event.map_err(Fatal::Log)? {
-                Some(event) => worker.meet(event).await?,
-                None => return Ok(()),
+            event = worker.worker.consumer.next() => match event {
+                Ok(Some(event)) => worker.meet(event).await?,
+                Ok(None) => return worker.finish().await,
+                Err(strange) => {
+                    worker.finish().await?;
+                    return Err(Fatal::Log(strange));
+                }
             },
             _ = sweep.tick() => worker.look_after().await?,
             _ = forget.tick() => worker.forget(&mut forget).await?,
@@ -132,6 +139,8 @@ pub async fn run<Observe: FnMut(Seen)>(worker: Worker<Observe>) -> Result<(), Fa
         // What a feed refuses is counted before more is applied.
         if worker.unpublished > 0 || !worker.worker.consumer.has_more() {
             worker.finish().await?;
+        } else if worker.applied.is_some() {
+            worker.acknowledge();
         }
     }
     worker.finish().await?;
@@ -142,8 +151,10 @@ pub async fn run<Observe: FnMut(Seen)>(worker: Worker<Observe>) -> Result<(), Fa
     Ok(())
 }
 
+/// For the first time in a while.
 fn every(period: Duration) -> Interval {
     let mut interval = interval(period);
+    interval.reset();
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }
@@ -168,12 +179,6 @@ enum Next {
     TryAgain,
     /// It is somebody else's now, or handed out anew.
     Leave,
-}
-
-/// What became of handing ranges on.
-struct HandedOn {
-    ranges: Vec<Range>,
-    done: Result<(), PublishError>,
 }
 
 impl<Observe: FnMut(Seen)> Working<Observe> {
@@ -208,9 +213,6 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
                     self.patience.relax();
                     self.see(Seen::StoreAnswers);
                     self.applied = Some(applied);
-                    if self.worker.consumer.has_more() {
-                        self.acknowledge();
-                    }
                     return Ok(());
                 }
                 Err(error) => error,
@@ -303,52 +305,8 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
         Ok(Next::Leave)
     }
 
-    /// Does what is left to do of the last batch. Published first: who is acknowledged and then waits
-    /// usually finds it passed.
-    async fn finish(&mut self) -> Result<(), Fatal> {
-        let applied = self.applied.take();
-        let is_in_order = self.unpublished == 0;
-        let handed_on = hand_on(&mut self.worker.publisher, applied, is_in_order).await;
-        if let Some(handed_on) = handed_on {
-            self.acknowledge();
-            self.handed_on(handed_on).await?;
-        }
-        if self.unsettled {
-            self.settle().await?;
-            reach(Point::AfterSettle);
-        }
-        Ok(())
-    }
-
-    fn acknowledge(&mut self) {
-        self.worker.consumer.acknowledge();
-        reach(Point::AfterAcknowledge);
-    }
-
-    async fn handed_on(&mut self, handed_on: HandedOn) -> Result<(), Fatal> {
-        let HandedOn { ranges, done } = handed_on;
-        match done {
-            Ok(()) => {
-                self.worker.store.published(&ranges);
-                self.unsettled = true;
-                self.see(Seen::FeedAnswers);
-                Ok(())
-            }
-            Err(PublishError::Again(reason)) => {
-                self.unpublished += ranges.len();
-                self.hand_on_later(reason).await
-            }
-            Err(closed @ PublishError::Closed) => Err(Fatal::Feed(closed)),
-        }
-    }
-
-    async fn settle(&mut self) -> Result<(), Fatal> {
-        let settled = self.worker.store.settle().await;
-        self.unsettled = tolerate("settling", settled)?.is_none();
-        Ok(())
-    }
-
     async fn forget(&mut self, interval: &mut Interval) -> Result<(), Fatal> {
+        self.finish().await?;
         let forgotten = self.worker.store.forget((self.worker.clock)()).await;
         if tolerate("forgetting", forgotten)? == Some(true) {
             interval.reset_immediately();
@@ -359,23 +317,6 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
     fn see(&mut self, seen: Seen) {
         (self.worker.observe)(seen);
     }
-}
-
-/// Publishes what was applied, if anything was.
-async fn hand_on(
-    publisher: &mut Publisher,
-    applied: Option<Vec<Applied>>,
-    is_in_order: bool,
-) -> Option<HandedOn> {
-    let applied = applied?;
-    let ranges = applied.iter().map(|one| one.range).collect();
-    let done = if is_in_order {
-        publisher.publish(applied).await
-    } else {
-        Err(PublishError::Again("what came before is not there".into()))
-    };
-    reach(Point::AfterPublish);
-    Some(HandedOn { ranges, done })
 }
 
 fn dead_letters(applied: &[Applied]) -> usize {

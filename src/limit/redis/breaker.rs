@@ -1,8 +1,8 @@
 //! When Redis is taken for away: one core's opinion.
 //!
 //! The first failure opens it. What waits is decided without Redis at once, and from then on nobody
-//! waits: so no request ever waits for longer than one deadline. Small calls are made meanwhile, and
-//! the first that succeeds closes it.
+//! waits: so no request waits for longer than the call under way and its own, a deadline each.
+//! Small calls are made meanwhile, and the first that succeeds closes it.
 
 use std::cell::Cell;
 use std::sync::Arc;

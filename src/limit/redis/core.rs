@@ -160,8 +160,10 @@ impl Core {
     async fn run(&self, nth: usize) {
         let slots = nth == 0;
         loop {
-            self.work(nth).await;
-            self.leave_behind();
+            // Who finds an idle lane waits for no call, however late the lane gets its turn.
+            if !self.work(nth).await {
+                self.leave_behind();
+            }
             let batch = self.queue.borrow_mut().take(slots);
             // A first lane without a batch renews its lease.
             if slots || !batch.is_empty() {
@@ -170,8 +172,8 @@ impl Core {
         }
     }
 
-    /// Waits until there is something to send.
-    async fn work(&self, nth: usize) {
+    /// Waits until there is something to send; says whether the lane was idle.
+    async fn work(&self, nth: usize) -> bool {
         let lane = &self.lanes[nth];
         let slots = nth == 0;
         if self.breaker.is_open() {
@@ -179,7 +181,9 @@ impl Core {
             sleep(if slots { PROBE_EVERY } else { HEARTBEAT }).await;
         } else if self.queue.borrow().is_empty(slots) && !(slots && self.holder.has_news()) {
             lane.idle(HEARTBEAT).await;
+            return true;
         }
+        false
     }
 
     /// Decides without Redis what has waited a deadline for a lane: with the call that it would

@@ -1,5 +1,5 @@
 //! The thread that polls the client: it fetches, decodes, keeps the membership of the group and
-//! hears of assignments and revocations. It never waits for the worker.
+//! hears of assignments and revocations. It waits for the worker for moments only.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

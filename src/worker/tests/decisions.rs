@@ -68,6 +68,65 @@ async fn a_batch_is_applied_published_acknowledged_and_settled() {
     assert_eq!(asked, [begin(0), all(0, 3), vec![Leave]].concat());
 }
 
+/// A batch, and behind it another one that is there already.
+fn two(publish_second: &[Asked]) -> Vec<Asked> {
+    let (first, second) = (vec![range(0, 0, 3)], vec![range(0, 3, 6)]);
+    let both = vec![
+        Apply(first.clone()),
+        Acknowledge,
+        Apply(second),
+        Publish(first.clone()),
+        Published(first),
+    ];
+    [&both, publish_second].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_published_while_the_next_is_applied_and_settled_with_it() {
+    let asked = asked(&World::new(1, 6), &[]).await;
+    let last = &all(3, 6)[1..];
+    assert_eq!(asked, [begin(0), two(last), vec![Leave]].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_of_the_next_batch_takes_nothing_from_the_one_before() {
+    for next in [Fate::Fails, Fate::LostUnknown, Fate::DoneUnknown] {
+        let world = World::new(1, 6);
+        let asked = asked(&world, &[Fate::Good, next]).await;
+        assert!(
+            asked.starts_with(&[begin(0), two(&[])].concat()),
+            "{asked:?}"
+        );
+        let state = world.state();
+        assert_eq!(state.feed, [range(0, 0, 3), range(0, 3, 6)], "{next:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_feed_refused_is_in_it_before_the_batch_applied_meanwhile() {
+    for next in [
+        Fate::Good,
+        Fate::Fails,
+        Fate::LostUnknown,
+        Fate::DoneUnknown,
+    ] {
+        let world = World::new(1, 6);
+        let mut refused = false;
+        world.state().otherwise = Some(Box::new(move |asked| match asked {
+            Publish(_) if !std::mem::replace(&mut refused, true) => Fate::Fails,
+            _ => Fate::Good,
+        }));
+        asked(&world, &[Fate::Good, next]).await;
+        let state = world.state();
+        assert!(
+            state.feed.is_sorted_by_key(|one| one.from),
+            "{:?}",
+            state.feed
+        );
+        assert_eq!(state.feed_leads_to(0), 6, "{next:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_lies_in_the_outbox_is_handed_on_before_anything_is_read() {
     let world = World::new(1, 3);

@@ -1,0 +1,77 @@
+//! What is left to do of a batch that is applied: it is published, the store is told, and what the
+//! feed has leaves the outbox.
+
+use super::{Fatal, Seen, Working, tolerate};
+use crate::domain::{Applied, Range};
+use crate::fault::{Point, reach};
+use crate::feed::{PublishError, Publisher};
+
+/// What became of handing ranges on.
+pub(super) struct HandedOn {
+    ranges: Vec<Range>,
+    done: Result<(), PublishError>,
+}
+
+impl<Observe: FnMut(Seen)> Working<Observe> {
+    /// Does what is left to do of the last batch. Published first: who is acknowledged and then waits
+    /// usually finds it passed.
+    pub(super) async fn finish(&mut self) -> Result<(), Fatal> {
+        let applied = self.applied.take();
+        let is_in_order = self.unpublished == 0;
+        let handed_on = hand_on(&mut self.worker.publisher, applied, is_in_order).await;
+        if let Some(handed_on) = handed_on {
+            self.acknowledge();
+            self.handed_on(handed_on).await?;
+        }
+        if self.unsettled {
+            self.settle().await?;
+            reach(Point::AfterSettle);
+        }
+        Ok(())
+    }
+
+    pub(super) fn acknowledge(&mut self) {
+        self.worker.consumer.acknowledge();
+        reach(Point::AfterAcknowledge);
+    }
+
+    pub(super) async fn handed_on(&mut self, handed_on: HandedOn) -> Result<(), Fatal> {
+        let HandedOn { ranges, done } = handed_on;
+        match done {
+            Ok(()) => {
+                self.worker.store.published(&ranges);
+                self.unsettled = true;
+                self.see(Seen::FeedAnswers);
+                Ok(())
+            }
+            Err(PublishError::Again(reason)) => {
+                self.unpublished += ranges.len();
+                self.hand_on_later(reason).await
+            }
+            Err(closed @ PublishError::Closed) => Err(Fatal::Feed(closed)),
+        }
+    }
+
+    async fn settle(&mut self) -> Result<(), Fatal> {
+        let settled = self.worker.store.settle().await;
+        self.unsettled = tolerate("settling", settled)?.is_none();
+        Ok(())
+    }
+}
+
+/// Publishes what was applied, if anything was.
+pub(super) async fn hand_on(
+    publisher: &mut Publisher,
+    applied: Option<Vec<Applied>>,
+    is_in_order: bool,
+) -> Option<HandedOn> {
+    let applied = applied?;
+    let ranges = applied.iter().map(|one| one.range).collect();
+    let done = if is_in_order {
+        publisher.publish(applied).await
+    } else {
+        Err(PublishError::Again("what came before is not there".into()))
+    };
+    reach(Point::AfterPublish);
+    Some(HandedOn { ranges, done })
+}
