@@ -28,7 +28,7 @@ pub const EXIT_CONFIG: u8 = 64;
 /// Time in which who sends requests to a fleet finds out that a server is about to stop.
 const FLEET_SHUTDOWN_DELAY: Duration = Duration::from_secs(5);
 /// [`Settings`]' `BATCH_LINGER` in a fleet.
-const FLEET_BATCH_LINGER: Duration = Duration::from_millis(10);
+const FLEET_BATCH_LINGER: Duration = Duration::from_millis(7);
 
 /// A variable that cannot work. The text names the variable and says what would.
 #[derive(Debug, thiserror::Error)]
