@@ -16,10 +16,8 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
     /// Does what is left to do of the last batch. Published first: who is acknowledged and then waits
     /// usually finds it passed.
     pub(super) async fn finish(&mut self) -> Result<(), Fatal> {
-        let applied = self.applied.take();
-        let is_in_order = self.unpublished == 0;
-        let handed_on = hand_on(&mut self.worker.publisher, applied, is_in_order).await;
-        if let Some(handed_on) = handed_on {
+        if let Some(applied) = self.applied.take() {
+            let handed_on = hand_on(&mut self.worker.publisher, applied, self.unpublished).await;
             self.acknowledge();
             self.handed_on(handed_on).await?;
         }
@@ -59,19 +57,18 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
     }
 }
 
-/// Publishes what was applied, if anything was.
+/// Publishes what was applied, unless ranges before it are `unpublished`.
 pub(super) async fn hand_on(
     publisher: &mut Publisher,
-    applied: Option<Vec<Applied>>,
-    is_in_order: bool,
-) -> Option<HandedOn> {
-    let applied = applied?;
+    applied: Vec<Applied>,
+    unpublished: usize,
+) -> HandedOn {
     let ranges = applied.iter().map(|one| one.range).collect();
-    let done = if is_in_order {
+    let done = if unpublished == 0 {
         publisher.publish(applied).await
     } else {
         Err(PublishError::Again("what came before is not there".into()))
     };
     reach(Point::AfterPublish);
-    Some(HandedOn { ranges, done })
+    HandedOn { ranges, done }
 }

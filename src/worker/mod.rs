@@ -28,7 +28,7 @@ pub(crate) mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::{OptionFuture, join};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -236,8 +236,7 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
         &mut self,
         batch: &mut Batch,
     ) -> Result<Result<Vec<Applied>, ApplyError>, Fatal> {
-        let before = self.applied.take();
-        let is_in_order = self.unpublished == 0;
+        let (before, unpublished) = (self.applied.take(), self.unpublished);
         let worker = &mut self.worker;
         let clock = worker.clock;
         let commands = batch.records.len();
@@ -246,7 +245,8 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
             let done = worker.store.apply(batch).await;
             (done, clock())
         };
-        let handing_on = hand_on(&mut worker.publisher, before, is_in_order);
+        let publisher = &mut worker.publisher;
+        let handing_on = OptionFuture::from(before.map(|it| hand_on(publisher, it, unpublished)));
         let ((done, ended), handed_on) = join(applying, handing_on).await;
         let step = Step {
             commands,

@@ -42,7 +42,7 @@ pub struct Core {
     /// The lease that Redis knows of, by its epoch, and since when.
     lease: Cell<Option<(i64, Stopwatch)>>,
     breaker: Breaker,
-    /// Decides while that is open.
+    /// Decides while that is open, and about who has waited long enough.
     away: Away,
     script: OnceCell<Script>,
     tasks: RefCell<Vec<JoinHandle<()>>>,

@@ -206,14 +206,14 @@ fn gate_before(redis: &RedisServer) -> (Gate, String) {
     (gate, url)
 }
 
-#[test]
-fn a_network_that_loses_answers_holds_nobody_up() {
+/// Outages of the way to a Redis.
+fn outages_on_the_way(goes_wrong: impl Fn(&Gate)) {
     let redis = RedisServer::start();
     for policy in POLICIES {
         let (gate, url) = gate_before(&redis);
         outages(&url, policy, |is_away| {
             if is_away {
-                gate.lose_answers();
+                goes_wrong(&gate);
             } else {
                 gate.open();
             }
@@ -222,18 +222,13 @@ fn a_network_that_loses_answers_holds_nobody_up() {
 }
 
 #[test]
+fn a_network_that_loses_answers_holds_nobody_up() {
+    outages_on_the_way(Gate::lose_answers);
+}
+
+#[test]
 fn answers_that_come_too_late_hold_nobody_up() {
-    let redis = RedisServer::start();
-    for policy in POLICIES {
-        let (gate, url) = gate_before(&redis);
-        outages(&url, policy, |is_away| {
-            if is_away {
-                gate.lengthen(3 * DEADLINE);
-            } else {
-                gate.open();
-            }
-        });
-    }
+    outages_on_the_way(|gate| gate.lengthen(3 * DEADLINE));
 }
 
 #[test]
