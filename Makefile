@@ -97,7 +97,7 @@ bench-quick: ## The same in three minutes
 bench-instructions: ## Count instructions of inner parts, and compare with the kept table (needs valgrind)
 	@bench/instructions.sh
 
-flamegraph: build ## Draw where the time goes: make flamegraph SCENARIO=read|limited|write|sqlite (needs perf)
+flamegraph: build ## Draw where the time goes: make flamegraph SCENARIO=read|limited|limited-redis|write|sqlite (needs perf)
 	@bench/setup.sh
 	@bench/flamegraph.sh $(or $(SCENARIO),read)
 

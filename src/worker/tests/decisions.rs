@@ -104,16 +104,21 @@ async fn what_became_of_the_next_batch_takes_nothing_from_the_one_before() {
 
 #[tokio::test(start_paused = true)]
 async fn what_the_feed_refused_is_in_it_before_the_batch_applied_meanwhile() {
-    for next in [
+    let nexts = [
         Fate::Good,
         Fate::Fails,
         Fate::LostUnknown,
         Fate::DoneUnknown,
-    ] {
+    ];
+    // Once alone, and then also when it is swept.
+    for (next, refusals) in nexts.into_iter().flat_map(|next| [(next, 1), (next, 2)]) {
         let world = World::new(1, 6);
-        let mut refused = false;
+        let mut left = refusals;
         world.state().otherwise = Some(Box::new(move |asked| match asked {
-            Publish(_) if !std::mem::replace(&mut refused, true) => Fate::Fails,
+            Publish(_) if left > 0 => {
+                left -= 1;
+                Fate::Fails
+            }
             _ => Fate::Good,
         }));
         asked(&world, &[Fate::Good, next]).await;
