@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use hyper::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::task::{LocalSet, spawn_local, yield_now};
+use tokio::task::{spawn_local, yield_now};
 
 use super::hot::{Answers, Desk};
 use super::sweep::Connections;
@@ -92,13 +92,11 @@ impl Core {
 
 /// Serves `listener` until the process drains and every connection is done, or the drain's grace
 /// is over. Returns the number of requests that were cut off then: 0 after a clean drain.
+///
+/// Within a `LocalRuntime`.
 pub async fn serve(core: Core, listener: std::net::TcpListener) -> std::io::Result<usize> {
     let listener = TcpListener::from_std(listener)?;
     let core = Rc::new(core);
-    Ok(LocalSet::new().run_until(run(core, listener)).await)
-}
-
-async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
     let sweep = spawn_local({
         let core = Rc::clone(&core);
         async move {
@@ -137,7 +135,7 @@ async fn run(core: Rc<Core>, listener: TcpListener) -> usize {
     drained(&core).await;
     core.limits.close().await;
     sweep.abort();
-    cut_off
+    Ok(cut_off)
 }
 
 fn admit(core: &Rc<Core>, stream: TcpStream) {

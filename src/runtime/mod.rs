@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::warn;
 use tracing_appender::non_blocking::WorkerGuard;
@@ -60,6 +60,17 @@ pub fn log_to_stderr(format: LogFormat, filter: &str) -> WorkerGuard {
 /// Those of making an event queue: no file left.
 pub fn single_threaded() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
+}
+
+/// The same for tasks that stay on it: `spawn_local` needs no `LocalSet`, which would have a queue and
+/// a waker of its own beside the runtime's.
+///
+/// # Errors
+/// Those of making an event queue: no file left.
+pub fn single_threaded_local() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
 }
 
 /// A runtime for one thread, and the signals that end the process: the first thing that a process

@@ -10,7 +10,7 @@ use core_affinity::CoreId;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::{Signals, single_threaded, spawn};
+use super::{Signals, single_threaded_local, spawn};
 use crate::clock::Stopwatch;
 use crate::http::{self, Core, Shared, Surface};
 use crate::stage::{At, Stage};
@@ -202,7 +202,7 @@ async fn join(threads: Vec<JoinHandle<usize>>) -> usize {
 fn serve(shared: Arc<Shared>, surface: Surface, nth: usize, listener: TcpListener) -> usize {
     let stage = shared.stage.clone();
     let metrics = shared.metrics.core(nth);
-    let served = single_threaded().and_then(|runtime| {
+    let served = single_threaded_local().and_then(|runtime| {
         runtime.block_on(http::serve(Core::new(shared, surface, metrics), listener))
     });
     served.unwrap_or_else(|error| {
