@@ -18,18 +18,23 @@ use crate::snapshot::{Chunk, Parts};
 /// Pieces that wait and that one write takes, at most.
 const PIECES_MAX: usize = 64;
 /// Pieces that an answer takes, at most, without a body's pages.
-const PIECES_OF_ANSWER: usize = 5;
+const PIECES_OF_ANSWER: usize = 2;
+/// Bytes of an answer up to which it is copied: the kernel takes longer over one more piece.
+const COPIED_MAX: usize = 1 << 10;
+/// Copied bytes beyond which they are sent before more is answered.
+const COPIES_MAX: usize = 16 << 10;
 
 /// Answers on their way. A core has one that its connections use in turn; a connection has one of
-/// its own only while its client is slower than the kernel's buffers are deep. No body is copied:
-/// what it holds is some pieces, some header fields and, through them, an old snapshot.
+/// its own only while its client is slower than the kernel's buffers are deep. Small answers and
+/// header fields are copied together, and no larger body is: what it holds is some pieces, some
+/// 20 kB of copies and, through the pieces, an old snapshot.
 #[derive(Default)]
 pub struct Output {
     pieces: Vec<Piece>,
     /// Pieces that are sent.
     sent: usize,
-    /// Header fields that belong to one answer only.
-    fields: Vec<u8>,
+    /// Small answers, and header fields that belong to one answer only.
+    copies: Vec<u8>,
     /// What of a body is not among the pieces yet. Nothing may be put behind it.
     rest: Option<Parts>,
 }
@@ -44,6 +49,24 @@ pub struct Own<'a> {
 }
 
 impl Own<'_> {
+    fn is_empty(&self) -> bool {
+        self.request_id.is_none() && self.limits.is_none() && !self.closes
+    }
+
+    fn put(self, to: &mut Vec<u8>) {
+        if let Some(id) = self.request_id {
+            for part in [b"x-request-id: ", id, b"\r\n"] {
+                to.extend_from_slice(part);
+            }
+        }
+        if let Some(limits) = self.limits {
+            limits.write(to);
+        }
+        if self.closes {
+            to.extend_from_slice(b"connection: close\r\n");
+        }
+    }
+
     /// All but what hyper writes at the end, and that.
     fn split_off_last(self) -> (Self, Self) {
         let last = Self {
@@ -61,45 +84,60 @@ impl Own<'_> {
 /// Bytes to send, never none.
 enum Piece {
     Ready(Rc<Ready>, Range<usize>),
-    Fields(Range<usize>),
+    Copied(Range<usize>),
     Page(Chunk),
 }
 
 impl Output {
     /// Whether there is room for one more answer.
     pub fn has_room(&self) -> bool {
-        self.pieces.len() + PIECES_OF_ANSWER <= PIECES_MAX && self.rest.is_none()
+        self.pieces.len() + PIECES_OF_ANSWER <= PIECES_MAX
+            && self.copies.len() < COPIES_MAX
+            && self.rest.is_none()
     }
 
     /// Puts a 304 behind what is there.
-    pub fn put_not_modified(&mut self, ready: &Rc<Ready>, own: Own<'_>) {
+    pub fn put_not_modified(&mut self, ready: &Ready, own: Own<'_>) {
         let head = ready.not_modified();
-        let fields = self.put_fields(own);
-        self.put(ready, head.begin..head.fields_end, fields, head.end);
+        self.copy(|copies| {
+            copies.extend_from_slice(ready.bytes(head.begin..head.fields_end));
+            own.put(copies);
+            copies.extend_from_slice(ready.bytes(head.fields_end..head.end));
+        });
     }
 
     /// Puts a 200 behind what is there.
     pub fn put_found(&mut self, ready: &Rc<Ready>, own: Own<'_>) {
         let head = ready.found();
-        let fields = self.put_fields(own);
-        self.put(ready, head.begin..head.fields_end, fields, ready.end());
+        let (mut begin, end) = (head.begin, ready.end());
+        if !own.is_empty() || end - begin <= COPIED_MAX {
+            self.copy(|copies| {
+                copies.extend_from_slice(ready.bytes(begin..head.fields_end));
+                own.put(copies);
+            });
+            begin = head.fields_end;
+        }
+        if end - begin <= COPIED_MAX {
+            self.copy(|copies| copies.extend_from_slice(ready.bytes(begin..end)));
+        } else {
+            self.pieces.push(Piece::Ready(Rc::clone(ready), begin..end));
+        }
         self.rest = ready.pages();
         self.fill();
     }
 
     /// Puts the head of a 200 behind what is there. To HEAD, the length is among the answer's own
     /// fields, and stands before the last of them.
-    pub fn put_head(&mut self, ready: &Rc<Ready>, own: Own<'_>) {
+    pub fn put_head(&mut self, ready: &Ready, own: Own<'_>) {
         let head = ready.found();
         let (own, last) = own.split_off_last();
-        let fields = self.put_fields(own);
-        if !last.closes {
-            self.put(ready, head.begin..head.fields_end, fields, head.end);
-            return;
-        }
-        self.put(ready, head.begin..head.fields_end, fields, head.length_end);
-        let fields = self.put_fields(last);
-        self.put(ready, head.length_end..head.length_end, fields, head.end);
+        self.copy(|copies| {
+            copies.extend_from_slice(ready.bytes(head.begin..head.fields_end));
+            own.put(copies);
+            copies.extend_from_slice(ready.bytes(head.fields_end..head.length_end));
+            last.put(copies);
+            copies.extend_from_slice(ready.bytes(head.length_end..head.end));
+        });
     }
 
     /// Puts an answer that does not stand ready behind what is there; to HEAD, without its body.
@@ -110,56 +148,37 @@ impl Output {
         wants_body: bool,
         date: &str,
     ) {
-        let begin = self.fields.len();
-        self.fields.extend(head_to_wire(&response));
         let length = response.body().remaining_bytes();
         let length = format!("content-length: {length}\r\n");
         let (own, last) = own.split_off_last();
-        self.put_fields(own);
-        if wants_body {
-            self.put_fields(last);
-            self.fields.extend_from_slice(length.as_bytes());
-        } else {
-            self.fields.extend_from_slice(length.as_bytes());
-            self.put_fields(last);
-        }
-        for part in [DATE, date.as_bytes(), b"\r\n\r\n"] {
-            self.fields.extend_from_slice(part);
-        }
-        if wants_body && let Body::Full(Some(bytes)) = response.into_body() {
-            self.fields.extend_from_slice(&bytes);
-        }
-        let made = begin..self.fields.len();
-        self.pieces.push(Piece::Fields(made));
+        self.copy(|copies| {
+            copies.extend(head_to_wire(&response));
+            own.put(copies);
+            if wants_body {
+                last.put(copies);
+                copies.extend_from_slice(length.as_bytes());
+            } else {
+                copies.extend_from_slice(length.as_bytes());
+                last.put(copies);
+            }
+            for part in [DATE, date.as_bytes(), b"\r\n\r\n"] {
+                copies.extend_from_slice(part);
+            }
+            if wants_body && let Body::Full(Some(bytes)) = response.into_body() {
+                copies.extend_from_slice(&bytes);
+            }
+        });
     }
 
-    /// Puts `begin`, `fields` and what follows `begin` up to `end`, in as few pieces as can be.
-    fn put(&mut self, ready: &Rc<Ready>, begin: Range<usize>, fields: Range<usize>, end: usize) {
-        let mut rest = begin.start..end;
-        if !fields.is_empty() {
-            rest.start = begin.end;
-            if !begin.is_empty() {
-                self.pieces.push(Piece::Ready(Rc::clone(ready), begin));
-            }
-            self.pieces.push(Piece::Fields(fields));
+    /// Puts what `write` appends behind what is there; what is copied in a row is one piece.
+    fn copy(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let begin = self.copies.len();
+        write(&mut self.copies);
+        let end = self.copies.len();
+        match self.pieces.last_mut() {
+            Some(Piece::Copied(range)) if range.end == begin => range.end = end,
+            _ => self.pieces.push(Piece::Copied(begin..end)),
         }
-        self.pieces.push(Piece::Ready(Rc::clone(ready), rest));
-    }
-
-    fn put_fields(&mut self, own: Own<'_>) -> Range<usize> {
-        let begin = self.fields.len();
-        if let Some(id) = own.request_id {
-            for part in [b"x-request-id: ", id, b"\r\n"] {
-                self.fields.extend_from_slice(part);
-            }
-        }
-        if let Some(limits) = own.limits {
-            limits.write(&mut self.fields);
-        }
-        if own.closes {
-            self.fields.extend_from_slice(b"connection: close\r\n");
-        }
-        begin..self.fields.len()
     }
 
     /// Takes pages of the body into what is sent next.
@@ -191,11 +210,11 @@ impl Output {
     fn poll_write(&self, cx: &mut Context<'_>, socket: &Socket) -> Poll<io::Result<usize>> {
         let unsent = &self.pieces[self.sent..];
         if let [only] = unsent {
-            return socket.poll_write(cx, only.bytes(&self.fields));
+            return socket.poll_write(cx, only.bytes(&self.copies));
         }
         let mut slices = [IoSlice::new(&[]); PIECES_MAX];
         for (slice, piece) in slices.iter_mut().zip(unsent) {
-            *slice = IoSlice::new(piece.bytes(&self.fields));
+            *slice = IoSlice::new(piece.bytes(&self.copies));
         }
         socket.poll_write_vectored(cx, &slices[..unsent.len()])
     }
@@ -212,7 +231,7 @@ impl Output {
         }
         self.pieces.clear();
         self.sent = 0;
-        self.fields.clear();
+        self.copies.clear();
         self.fill();
     }
 
@@ -223,17 +242,17 @@ impl Output {
 }
 
 impl Piece {
-    fn bytes<'a>(&'a self, fields: &'a [u8]) -> &'a [u8] {
+    fn bytes<'a>(&'a self, copies: &'a [u8]) -> &'a [u8] {
         match self {
             Piece::Ready(ready, range) => ready.bytes(range.clone()),
-            Piece::Fields(range) => &fields[range.clone()],
+            Piece::Copied(range) => &copies[range.clone()],
             Piece::Page(chunk) => chunk.chunk(),
         }
     }
 
     fn len(&self) -> usize {
         match self {
-            Piece::Ready(_, range) | Piece::Fields(range) => range.len(),
+            Piece::Ready(_, range) | Piece::Copied(range) => range.len(),
             Piece::Page(chunk) => chunk.remaining(),
         }
     }
@@ -241,7 +260,7 @@ impl Piece {
     /// Leaves out the first `bytes`, which must not be more than there are.
     fn advance(&mut self, bytes: usize) {
         match self {
-            Piece::Ready(_, range) | Piece::Fields(range) => range.start += bytes,
+            Piece::Ready(_, range) | Piece::Copied(range) => range.start += bytes,
             Piece::Page(chunk) => chunk.advance(bytes),
         }
     }
