@@ -3,12 +3,14 @@
 //! A core has two lanes, each with at most one call in flight; what comes meanwhile waits and goes
 //! out together. There is no timer that a request waits for: a lane that is free sends at once, and
 //! under load a call's time is what collects the next batch. Only the first lane speaks of slots, so
-//! the absolute counts it tells are never older than the last it told.
+//! the absolute counts it tells are never older than the last it told; it does so when there is
+//! something to say, and with each heartbeat.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
@@ -41,6 +43,8 @@ pub struct Core {
     sequence: Cell<u64>,
     /// The lease that Redis knows of, by its epoch, and since when.
     lease: Cell<Option<(i64, Stopwatch)>>,
+    /// When Redis was last told of slots.
+    told: Cell<Stopwatch>,
     breaker: Breaker,
     /// Decides while that is open, and about who has waited long enough.
     away: Away,
@@ -62,6 +66,7 @@ impl Core {
             holder,
             sequence: Cell::new(0),
             lease: Cell::new(None),
+            told: Cell::new(Stopwatch::start()),
             script: OnceCell::new(),
             tasks: RefCell::default(),
             server,
@@ -165,7 +170,7 @@ impl Core {
                 self.leave_behind();
             }
             let batch = self.queue.borrow_mut().take(slots);
-            // A first lane without a batch renews its lease.
+            let slots = slots && self.speaks_of_slots(&batch);
             if slots || !batch.is_empty() {
                 self.decide(batch, slots).await;
             }
@@ -180,10 +185,24 @@ impl Core {
             // Nobody waits for Redis now: the first lane looks whether it is back, the other rests.
             sleep(if slots { PROBE_EVERY } else { HEARTBEAT }).await;
         } else if self.queue.borrow().is_empty(slots) && !(slots && self.holder.has_news()) {
-            lane.idle(HEARTBEAT).await;
+            let told = if slots {
+                self.told.get().elapsed()
+            } else {
+                Duration::ZERO
+            };
+            lane.idle(HEARTBEAT.saturating_sub(told)).await;
             return true;
         }
         false
+    }
+
+    /// Whether the first lane's next call is about slots, too; while the breaker is open, it is how
+    /// the lane looks.
+    fn speaks_of_slots(&self, batch: &Batch) -> bool {
+        batch.wants_slots()
+            || self.holder.has_news()
+            || self.breaker.is_open()
+            || self.told.get().elapsed() >= HEARTBEAT
     }
 
     /// Decides without Redis what has waited a deadline for a lane: with the call that it would
@@ -222,7 +241,10 @@ impl Core {
 
     async fn call(&self, batch: &Batch, slots: bool) -> Result<Reply, Failed> {
         let script = self.script();
-        self.sequence.set(self.sequence.get() + u64::from(slots));
+        if slots {
+            self.sequence.set(self.sequence.get() + 1);
+            self.told.set(Stopwatch::start());
+        }
         let lease = slots.then(|| Lease {
             holder: self.name.get().map_or("", String::as_str),
             sequence: self.sequence.get(),

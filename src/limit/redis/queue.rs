@@ -146,7 +146,11 @@ pub(super) struct Batch {
 
 impl Batch {
     pub fn is_empty(&self) -> bool {
-        self.plain.entries.is_empty() && self.with_slot.entries.is_empty() && self.alone.is_empty()
+        self.plain.entries.is_empty() && !self.wants_slots()
+    }
+
+    pub fn wants_slots(&self) -> bool {
+        !(self.with_slot.entries.is_empty() && self.alone.is_empty())
     }
 }
 

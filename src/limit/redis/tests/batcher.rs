@@ -2,13 +2,16 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
+use fred::interfaces::LuaInterface;
 use futures_util::future::join_all;
 use tokio::task::yield_now;
 
 use super::super::super::contract::{SLOT, of, passes};
 use super::super::super::{By, Decision, Key, OnFailure, Verdict};
-use super::super::{Core, Redis};
-use super::{RULE, options, run};
+use super::super::{Core, HEARTBEAT, Redis};
+use super::{RULE, client, options, run};
+use crate::clock::Stopwatch;
 use crate::domain::bucket::Rule;
 use crate::services;
 
@@ -49,6 +52,32 @@ fn no_user_has_the_name_of_the_leases() {
         }
         let other = self::core(&redis);
         assert!(!passes(&other.ask(SLOT).await), "the slot was forgotten");
+    });
+}
+
+#[test]
+fn who_wants_no_slot_does_not_have_them_spoken_of() {
+    run(async {
+        let limits = options(RULE, 1);
+        let leases = format!("{}\0leases", limits.bucket_prefix);
+        let redis = Redis::new(&services::redis_url(), limits).unwrap();
+        let core = core(&redis);
+        let watch = Stopwatch::start();
+        for nth in 0..100 {
+            // Two at once trouble both lanes.
+            let users = [format!("a{nth}"), format!("b{nth}")];
+            let both = join_all(users.iter().map(|user| core.ask(of(user, false)))).await;
+            assert!(both.iter().all(passes));
+        }
+        let values = "return redis.call('HVALS', KEYS[1])";
+        let told: Vec<Bytes> = client().await.eval(values, leases, ()).await.unwrap();
+        let [lease] = &*told else {
+            panic!("one core has {} leases", told.len());
+        };
+        let sequence = f64::from_le_bytes(lease[8..16].try_into().unwrap());
+        // At the start, and with each heartbeat.
+        let beats = watch.elapsed().as_secs_f64() / HEARTBEAT.as_secs_f64();
+        assert!(sequence <= 2.0 + beats, "spoken of {sequence} times");
     });
 }
 
