@@ -30,7 +30,7 @@ pub struct Arguments {
     /// A few scenarios in under three minutes
     #[arg(long)]
     pub quick: bool,
-    /// Parts to run [default: all; --quick leaves limits, start and users out]
+    /// Parts to run [default: all; --quick leaves limits, idle, start and users out]
     #[arg(long, value_delimiter = ',')]
     pub part: Vec<Part>,
     /// Scenarios to run, by name [default: all of the parts, or those of --quick]
@@ -66,6 +66,9 @@ pub struct Arguments {
     /// Write the report of this directory's raw data anew, and end
     #[arg(long, value_name = "DIRECTORY")]
     report: Option<PathBuf>,
+    /// Say where two kept runs agree within their intervals, and end
+    #[arg(long, num_args = 2, value_names = ["DIRECTORY", "DIRECTORY"])]
+    compare: Vec<PathBuf>,
     /// See whether one microsecond more per request is seen, in the floor and the product, and end
     #[arg(long)]
     self_test: bool,
@@ -82,6 +85,11 @@ pub fn main() -> Result<()> {
     }
     if let Some(directory) = &arguments.report {
         return report::write(directory, &record::read(&directory.join(report::RAW))?);
+    }
+    if let [first, second] = &*arguments.compare {
+        let read = |directory: &Path| record::read(&directory.join(report::RAW));
+        print!("{}", report::compare(&read(first)?, &read(second)?));
+        return Ok(());
     }
     let millpond = Product::new(MILLPOND, &arguments.binary)?;
     let mut session = Session::start(&arguments.scratch, millpond)?;
@@ -158,6 +166,14 @@ impl Arguments {
             rounds: self.rounds,
             seconds: self.seconds.unwrap_or(1),
             warm_up_seconds: 1,
+        }
+    }
+
+    /// A tail is of few requests, so its turns are longer.
+    pub fn effort_of_tails(&self) -> writes::Effort {
+        writes::Effort {
+            rounds: self.rounds,
+            seconds: self.seconds.unwrap_or(3),
         }
     }
 

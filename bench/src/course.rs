@@ -7,6 +7,7 @@ use crate::catch_up;
 use crate::ceilings;
 use crate::deployment::{Deployment, Limits};
 use crate::fleet::Fleet;
+use crate::idle;
 use crate::limiter;
 use crate::measure;
 use crate::open;
@@ -42,18 +43,28 @@ pub fn carry_out(
     }
     if let Some((scenario, sides)) = &plan.open_reads {
         progress.part("open loops");
-        let rates = plan.open_rates;
-        open::reads(session, (scenario, sides), rates, effort, raw, progress)?;
+        let asked = (plan.open_rates, open::CONNECTIONS);
+        open::reads(session, (scenario, sides), asked, effort, raw, progress)?;
+    }
+    if let Some((scenario, sides)) = &plan.tails {
+        progress.part("tails beside the floor's");
+        let asked = (open::TAIL, open::TAIL_CONNECTIONS);
+        let effort = plan.effort_of_tails;
+        open::reads(session, (scenario, sides), asked, effort, raw, progress)?;
     }
     if let Some((scenario, sides)) = &plan.limited {
         progress.part("limits");
         limiter::run(session, raw, progress)?;
-        let rates = open::LIMITED;
-        open::reads(session, (scenario, sides), rates, effort, raw, progress)?;
+        let asked = (open::LIMITED, open::CONNECTIONS);
+        open::reads(session, (scenario, sides), asked, effort, raw, progress)?;
     }
     if let Some(sides) = &plan.calls {
         progress.part("system calls");
         calls::count(session, sides, raw, progress)?;
+    }
+    if let Some((scenario, sides)) = &plan.idle {
+        progress.part("idle connections");
+        idle::run(session, (scenario, sides), raw, progress)?;
     }
     if let Some(rounds) = plan.starts {
         progress.part("starts");

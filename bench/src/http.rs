@@ -1,4 +1,4 @@
-//! One request over one connection, for what is not measured: captures and checks.
+//! One request at a time, for what is not measured: captures, checks and samples.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -10,9 +10,14 @@ use captured::{Answer, head_end};
 /// Time for an answer, which no server needs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends `request` and returns the response as it came, with its body.
+/// Sends `request` on a connection of its own and returns the response as it came, with its body.
 pub fn exchange(port: u16, request: &str) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    exchange_on(&mut stream, request)
+}
+
+/// The same on a connection that there is.
+pub fn exchange_on(stream: &mut TcpStream, request: &str) -> Result<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(request.as_bytes())?;
     let mut response = Vec::new();

@@ -53,21 +53,13 @@ pub fn run(session: &Session, deployment: &Deployment, work: Work, seconds: f64)
 }
 
 pub fn carry_out(session: &Session, order: Order<'_>) -> Result<Loaded> {
-    let job = Job {
-        servers: order.servers.to_vec(),
-        secret: session.secret.clone(),
-        seconds: order.seconds,
-        seed: session.seed(),
-        work: order.work,
-    };
+    let job = job(session, order.servers, order.work, order.seconds);
     let has_audit = matches!(job.work, Work::Gifts { .. } | Work::Users { .. });
-    let mut talk = Talk::start(session)?;
-    writeln!(talk.to, "{}", serde_json::to_string(&job)?)?;
-    talk.expect(job::READY)?;
+    let mut talk = Talk::prepare(session, &job)?;
     let client = || proc::tree(talk.child.id()).map(|usage| usage.cpu);
     let (machine, before, own) = (Machine::look(), (order.clock)()?, client()?);
-    writeln!(talk.to)?;
-    let told: Told = serde_json::from_str(&talk.expect(job::DONE)?)?;
+    talk.begin()?;
+    let told = talk.done()?;
     let own = proc::tree(talk.child.id())?.cpu - own;
     let used = since(&before, &(order.clock)()?);
     let cpu = used.iter().fold(own, |sum, (_, ticks)| sum + *ticks);
@@ -85,6 +77,41 @@ pub fn carry_out(session: &Session, order: Order<'_>) -> Result<Loaded> {
         audit,
         busy,
     })
+}
+
+/// Work that goes on beside something else, which is what is measured.
+pub struct Begun(Talk);
+
+impl Begun {
+    pub fn begin(
+        session: &Session,
+        servers: &[SocketAddr],
+        work: Work,
+        seconds: f64,
+    ) -> Result<Self> {
+        let mut talk = Talk::prepare(session, &job(session, servers, work, seconds))?;
+        talk.begin()?;
+        Ok(Self(talk))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.child.id()
+    }
+
+    /// Waits until it is done.
+    pub fn end(mut self) -> Result<Told> {
+        self.0.done()
+    }
+}
+
+fn job(session: &Session, servers: &[SocketAddr], work: Work, seconds: f64) -> Job {
+    Job {
+        servers: servers.to_vec(),
+        secret: session.secret.clone(),
+        seconds,
+        seed: session.seed(),
+        work,
+    }
 }
 
 fn since(before: &[(String, Ticks)], after: &[(String, Ticks)]) -> Vec<(String, Ticks)> {
@@ -106,6 +133,22 @@ impl Talk {
             to,
             from: BufReader::new(from),
         })
+    }
+
+    /// Starts the load and waits until it is prepared for `job`.
+    fn prepare(session: &Session, job: &Job) -> Result<Self> {
+        let mut talk = Self::start(session)?;
+        writeln!(talk.to, "{}", serde_json::to_string(job)?)?;
+        talk.expect(job::READY)?;
+        Ok(talk)
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        Ok(writeln!(self.to)?)
+    }
+
+    fn done(&mut self) -> Result<Told> {
+        Ok(serde_json::from_str(&self.expect(job::DONE)?)?)
     }
 
     /// What follows `word` on the next line.

@@ -3,9 +3,11 @@
 //! Reading order: `scenario` (what is asked), `sides` and `peers` (who answers), `measure` (one run,
 //! and the rounds that alternate), `proc` and `stats` (what is counted and how it is summed up),
 //! then the parts that have `load` as their client: `writes`, `open`, `people`, on a `deployment` or a
-//! `fleet`; `ceilings` and `catch_up` beside them; `plan`, `course` and `report`.
+//! `fleet`, and `beside` the reads; `ceilings` and `catch_up` beside them; `idle`; `plan`, `course` and
+//! `report`.
 
 mod allocations;
+mod beside;
 mod calls;
 mod catch_up;
 mod ceilings;
@@ -16,6 +18,7 @@ mod deployment;
 mod environment;
 mod fleet;
 mod http;
+mod idle;
 mod limiter;
 mod loader;
 mod measure;

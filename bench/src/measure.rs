@@ -1,10 +1,11 @@
 //! Measuring: one run of one side, and the rounds that alternate them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use load::token;
 
+use crate::beside::{self, Writing};
 use crate::client::{self, Call, Seen};
 use crate::environment::load_average;
 use crate::metrics::{self, Reads};
@@ -42,7 +43,11 @@ impl Effort {
             warm_up_seconds,
         } = self.of(scenario);
         let each = rounds * seconds + warm_up_seconds;
-        u64::from(each) * sides as u64
+        let beside = match scenario.cast {
+            Cast::Written => beside::SAMPLE_SECONDS,
+            _ => 0,
+        };
+        u64::from(each) * sides as u64 + u64::from(beside)
     }
 }
 
@@ -59,6 +64,8 @@ pub struct Measured {
     pub busy: f64,
     /// Of the product, where one request is not like the other: what share of reads was hot.
     pub hot: Option<f64>,
+    /// Of a side that was written to: writes that were applied a second.
+    pub applied_per_second: Option<f64>,
 }
 
 /// Measures `scenario` on `sides`, each in every round, and writes the runs to `raw`.
@@ -109,6 +116,14 @@ pub fn rounds(
         }
         running.retain(|(_, started)| !failed.contains(&started.name));
     }
+    for (_, started) in running.iter().filter(|(_, started)| started.is_written) {
+        progress.say(&format!("{}: gzip", scenario.name));
+        let script = write_script(session, scenario, started)?;
+        let for_seconds = (&*script, beside::SAMPLE_SECONDS);
+        let call = call(session, scenario, started, for_seconds);
+        beside::sample(session, scenario, started, call, raw)?;
+        progress.advance(beside::SAMPLE_SECONDS);
+    }
     Ok(())
 }
 
@@ -156,17 +171,17 @@ fn give_up(
 fn once(session: &Session, scenario: &Scenario, side: &Running, seconds: u32) -> Result<Measured> {
     let about = || format!("{} in {}", side.name, scenario.name);
     let script = write_script(session, scenario, side)?;
-    let call = Call {
-        cores: &session.client_cores,
-        script: &script,
-        connections: scenario.connections,
-        port: side.port,
-        seconds,
-        counter: &[],
-    };
+    let call = call(session, scenario, side, (&script, seconds));
+    let writing = || Writing::begin(session, side, seconds);
+    let writing = side.is_written.then(writing).transpose()?;
     let before = scenario.has_writes.then(|| Reads::look(side.port));
     let before = before.transpose()?;
-    let mut measured = measure(side, call).with_context(about)?;
+    let writer = writing.as_ref().map(Writing::pid);
+    let mut measured = measure(side, writer, call).with_context(about)?;
+    if let Some(writing) = writing {
+        measured.applied_per_second = Some(writing.applied_per_second()?);
+        writing.end().with_context(about)?;
+    }
     if let Some(before) = before {
         measured.hot = Some(Reads::look(side.port)?.hot_since(before));
     }
@@ -178,9 +193,26 @@ fn once(session: &Session, scenario: &Scenario, side: &Running, seconds: u32) ->
     Ok(measured)
 }
 
+fn call<'a>(
+    session: &'a Session,
+    scenario: &Scenario,
+    side: &Running,
+    (script, seconds): (&'a Path, u32),
+) -> Call<'a> {
+    Call {
+        cores: &session.client_cores,
+        script,
+        connections: scenario.connections,
+        port: side.port,
+        seconds,
+        counter: &[],
+    }
+}
+
 /// Runs the client and looks at the server's processes before and after.
-fn measure(side: &Running, call: Call<'_>) -> Result<Measured> {
-    let (pids, companions) = (side.pids(), side.companions());
+fn measure(side: &Running, writer: Option<u32>, call: Call<'_>) -> Result<Measured> {
+    let pids = side.pids();
+    let companions: Vec<u32> = side.companions().into_iter().chain(writer).collect();
     let beside = || proc::trees(&companions).map(|usage| usage.cpu);
     let (machine, before, client) = (Machine::look(), proc::trees(&pids)?, proc::reaped()?);
     let beside_before = beside()?;
@@ -195,6 +227,7 @@ fn measure(side: &Running, call: Call<'_>) -> Result<Measured> {
         resident_bytes: after.resident_bytes,
         busy: Machine::look().others_since(machine, ours),
         hot: None,
+        applied_per_second: None,
     })
 }
 
@@ -244,6 +277,7 @@ impl Measured {
             resident_bytes,
             busy,
             hot: _,
+            applied_per_second,
         } = self;
         Run {
             scenario: scenario.name.to_owned(),
@@ -263,6 +297,7 @@ impl Measured {
             p99_us: seen.p99_us,
             load_average: load_average(),
             busy,
+            applied_per_second,
         }
     }
 }

@@ -20,13 +20,17 @@ pub const LIMITED: &[u32] = &[15_000];
 /// Creates a second.
 pub const CREATES: &[u32] = &[100, 1_000, 3_000];
 /// Enough that none waits for another to be answered by a server that keeps up.
-const CONNECTIONS: u32 = 128;
+pub const CONNECTIONS: u32 = 128;
+/// Reads a second where the tail is compared with the floor's, and their connections: those of the
+/// closed loops.
+pub const TAIL: &[u32] = &[20_000];
+pub const TAIL_CONNECTIONS: u32 = 64;
 
-/// Reads of `scenario` at each rate, from each side in turn.
+/// Reads of `scenario` at each rate, from each side in turn; each round begins with the next side.
 pub fn reads(
     session: &Session,
     (scenario, sides): (&Scenario, &[Side]),
-    rates: &[u32],
+    (rates, connections): (&[u32], u32),
     effort: Effort,
     raw: &mut Writer,
     progress: &Progress,
@@ -37,11 +41,14 @@ pub fn reads(
     let running = running.collect::<Result<Vec<_>>>()?;
     for rate in rates {
         let name = format!("open-{}-at-{rate}", scenario.name);
-        let about = format!("{}; {rate} a second are due", scenario.limit.path());
+        let path = scenario.limit.path();
+        let about = format!("{path}; {rate} a second are due on {connections} connections");
         for round in 0..effort.rounds {
-            for side in &running {
+            for nth in 0..running.len() {
+                let side = &running[(nth + round as usize) % running.len()];
                 progress.say(&format!("{name}: {}", side.name));
-                let loaded = ask(session, scenario, side, *rate, effort.seconds);
+                let asked = (*rate, connections);
+                let loaded = ask(session, scenario, side, asked, effort.seconds);
                 let loaded = loaded.with_context(|| format!("{} in {name}", side.name))?;
                 let run = LoadRun::new(Part::Latency, (&name, &about), loaded);
                 raw.put(Line::Load(run.at(*rate).of(&side.name, round)))?;
@@ -56,7 +63,7 @@ fn ask(
     session: &Session,
     scenario: &Scenario,
     side: &Running,
-    rate: u32,
+    (rate, connections): (u32, u32),
     seconds: u32,
 ) -> Result<loader::Loaded> {
     let order = Order {
@@ -64,7 +71,7 @@ fn ask(
         work: Work::Open {
             what: What::Read(scenario.limit.path()),
             per_second: f64::from(rate),
-            connections: CONNECTIONS,
+            connections,
         },
         seconds: f64::from(seconds),
         clock: &|| Ok(vec![(side.name.clone(), proc::trees(&side.pids())?.cpu)]),

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::calls;
 use crate::catch_up;
 use crate::cli::Arguments;
+use crate::idle;
 use crate::limiter;
 use crate::measure::Effort;
 use crate::open;
@@ -26,12 +27,17 @@ pub const MILLPOND: &str = "millpond";
 const OPEN: &str = "limit-100";
 /// Who is asked in an open loop, unless sides are named.
 const OPEN_SIDES: [&str; 3] = [MILLPOND, "hyper", "nginx"];
+/// Whose tails are compared with the floor's.
+const TAIL_SIDES: [&str; 3] = [MILLPOND, "floor", "hyper"];
 
 /// Where reads are limited in an open loop, and who is asked.
 const LIMITED: &str = "limited-one-address";
 const LIMITED_SIDES: [&str; 3] = [MILLPOND, "limited", "limited-redis"];
 /// Whose system calls are counted.
 const CALLS_SIDES: [&str; 2] = [MILLPOND, "hyper"];
+/// What is asked for on connections that are idle then, and whose memory is looked at.
+const IDLE: &str = "limit-100";
+const IDLE_SIDES: [&str; 2] = [MILLPOND, "hyper"];
 /// How often a server is started, with a fleet and without.
 const STARTS: u32 = 5;
 
@@ -43,6 +49,7 @@ pub enum Part {
     Latency,
     Limits,
     Calls,
+    Idle,
     Start,
     Users,
 }
@@ -56,6 +63,9 @@ pub struct Plan {
     pub ceiling_seconds: u32,
     pub open_reads: Option<(&'static Scenario, Vec<Side>)>,
     pub open_rates: &'static [u32],
+    /// Whose tails are compared, and in what rounds.
+    pub tails: Option<(&'static Scenario, Vec<Side>)>,
+    pub effort_of_tails: writes::Effort,
     pub create_rates: &'static [u32],
     pub crowds: &'static [(u32, u32)],
     /// What runs of the product alone are made with.
@@ -66,6 +76,8 @@ pub struct Plan {
     pub limited: Option<(&'static Scenario, Vec<Side>)>,
     /// Whose system calls are counted.
     pub calls: Option<Vec<Side>>,
+    /// Who keeps idle connections.
+    pub idle: Option<(&'static Scenario, Vec<Side>)>,
     /// How often a server is started.
     pub starts: Option<u32>,
     pub catch_up: Option<catch_up::Effort>,
@@ -93,7 +105,9 @@ impl Plan {
             plan.ceiling_seconds = if arguments.quick { 1 } else { 3 };
         }
         if arguments.wants(Part::Latency) {
-            plan.open_reads = Some(open_reads(arguments, &present));
+            plan.open_reads = Some(open_reads(arguments, &present, &OPEN_SIDES));
+            let tails = || open_reads(arguments, &present, &TAIL_SIDES);
+            plan.tails = (!arguments.quick).then(tails);
             plan.open_rates = &open::READS[..if arguments.quick {
                 1
             } else {
@@ -113,6 +127,9 @@ impl Plan {
         }
         if arguments.wants(Part::Calls) {
             plan.calls = Some(of(&present, &CALLS_SIDES));
+        }
+        if arguments.wants(Part::Idle) && !arguments.quick {
+            plan.idle = Some((named(IDLE), of(&present, &IDLE_SIDES)));
         }
         if arguments.wants(Part::Start) && !arguments.quick {
             plan.starts = Some(STARTS);
@@ -144,12 +161,15 @@ impl Plan {
             ceiling_seconds: 0,
             open_reads: None,
             open_rates: &[],
+            tails: None,
+            effort_of_tails: arguments.effort_of_tails(),
             create_rates: &[],
             crowds: &[],
             products,
             has_fleet: false,
             limited: None,
             calls: None,
+            idle: None,
             starts: None,
             catch_up: None,
         }
@@ -166,6 +186,10 @@ impl Plan {
         let writes = self.writes.len() as u64 * deployments as u64 * of_load;
         let sides = self.open_reads.as_ref().map_or(0, |(_, sides)| sides.len());
         let open = self.open_rates.len() * sides + self.create_rates.len() * deployments;
+        let tails = self.tails.as_ref().map_or(0, |(_, sides)| {
+            let writes::Effort { rounds, seconds } = self.effort_of_tails;
+            open::TAIL.len() as u64 * sides.len() as u64 * u64::from(rounds * seconds)
+        });
         let crowds = self.crowds.iter();
         let crowds: u64 = crowds.map(|(_, seconds)| u64::from(*seconds)).sum();
         let crowds = crowds * deployments as u64;
@@ -175,11 +199,18 @@ impl Plan {
         });
         let calls = self.calls.as_ref();
         let calls = calls.map_or(0, |sides| calls::runs(sides) * calls::SECONDS);
+        let idle = self
+            .idle
+            .as_ref()
+            .map_or(0, |(_, sides)| sides.len() as u64);
+        let idle = idle * u64::from(idle::SECONDS);
         let starts = self.starts.map_or(0, |starts| starts * startup::SECONDS);
         let catch_up = self.catch_up.map_or(0, catch_up::Effort::seconds);
         reads
             + writes
             + open as u64 * of_load
+            + tails
+            + idle
             + crowds
             + limited
             + u64::from(calls + starts + catch_up)
@@ -187,11 +218,12 @@ impl Plan {
 }
 
 /// Sides that are made of the product alone.
-pub static VARIANTS: [Side; 4] = [
+pub static VARIANTS: [Side; 5] = [
     Side::Limited(Backing::Process),
     Side::Limited(Backing::Redis),
     Side::Behind(Proxy::Nginx),
     Side::Behind(Proxy::Haproxy),
+    Side::Written,
 ];
 
 fn everyone(products: &[Product]) -> Vec<Side> {
@@ -250,11 +282,15 @@ fn chosen_writes(arguments: &Arguments) -> Vec<&'static Writes> {
     WRITES.iter().filter(wanted).collect()
 }
 
-fn open_reads(arguments: &Arguments, present: &[Side]) -> (&'static Scenario, Vec<Side>) {
+fn open_reads(
+    arguments: &Arguments,
+    present: &[Side],
+    names: &[&str],
+) -> (&'static Scenario, Vec<Side>) {
     let scenario = named(OPEN);
     let sides = present.iter().filter(|side| {
         if arguments.side.is_empty() {
-            OPEN_SIDES.contains(&side.name()) || matches!(side, Side::Millpond(_))
+            names.contains(&side.name()) || matches!(side, Side::Millpond(_))
         } else {
             arguments.side.iter().any(|name| name == side.name())
         }
@@ -292,11 +328,12 @@ impl Arguments {
             return self.side.iter().any(|name| name == side.name());
         }
         let broadly = scenario.cast == Cast::Everyone && !self.quick;
-        let of_product = matches!(scenario.cast, Cast::Limited | Cast::Proxied);
+        let of_product = matches!(scenario.cast, Cast::Limited | Cast::Proxied | Cast::Written);
         match side {
             Side::Millpond(_) => true,
             Side::Limited(_) => scenario.cast == Cast::Limited,
             Side::Behind(_) => scenario.cast == Cast::Proxied,
+            Side::Written => scenario.cast == Cast::Written,
             _ if of_product => false,
             Side::Floor => true,
             Side::FloorAgain | Side::FloorSpinning => false,

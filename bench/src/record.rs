@@ -41,6 +41,9 @@ pub struct Run {
     /// Share of the machine that others used meanwhile.
     #[serde(default)]
     pub busy: f64,
+    /// Of a side that was written to: writes that were applied a second.
+    #[serde(default)]
+    pub applied_per_second: Option<f64>,
 }
 
 /// One run of `load` against one side or deployment.
@@ -103,7 +106,9 @@ pub enum Table {
     Start,
     Limiter,
     Hot,
+    Gzip,
     Calls,
+    Idle,
 }
 
 /// What a fleet was made of.

@@ -73,6 +73,8 @@ pub enum Cast {
     Limited,
     /// Millpond, and Millpond behind proxies.
     Proxied,
+    /// Millpond alone, and Millpond while it is written to.
+    Written,
 }
 
 const BASE: Scenario = Scenario {
@@ -173,6 +175,13 @@ impl Scenario {
         }
     }
 
+    const fn written(self) -> Self {
+        Self {
+            cast: Cast::Written,
+            ..self
+        }
+    }
+
     const fn quick(self) -> Self {
         Self {
             quick: true,
@@ -222,6 +231,7 @@ pub const READS: &[Scenario] = &[
     first("limited-one-address", 100, 1).limited(Clients::Peer),
     first("limited-10000-addresses", 100, 1).limited(Clients::Forwarded),
     first("mixed-90-10", 100, 1).mixed(),
+    first("beside-writes", 10, 16).written(),
 ];
 
 /// What browsers and proxies add. No `Accept-Encoding`: the form decides that.
@@ -304,6 +314,10 @@ impl Scenario {
             (Cast::Proxied, _) => {
                 ", one request in ten a create (202). Counted is Millpond; a proxy in front of it is \
                  on the client's core and not counted"
+            }
+            (Cast::Written, _) => {
+                "; who is written to takes 1,000 creates a second meanwhile (202, and applied), whose \
+                 CPU time is counted as its reads'"
             }
             _ => "",
         };

@@ -34,6 +34,8 @@ pub enum Side {
     Limited(Backing),
     /// Millpond behind a proxy.
     Behind(Proxy),
+    /// Millpond while it is written to.
+    Written,
 }
 
 /// Where limits are counted.
@@ -54,6 +56,8 @@ pub struct Running {
     pub tag: Option<String>,
     /// Bytes of its response, where there is but one.
     pub response_bytes: Option<usize>,
+    /// Whether it is written to while it is read.
+    pub is_written: bool,
 }
 
 /// Captured responses of one scenario.
@@ -79,6 +83,7 @@ impl Side {
             Self::Limited(Backing::Redis) => "limited-redis",
             Self::Behind(Proxy::Nginx) => "behind-nginx",
             Self::Behind(Proxy::Haproxy) => "behind-haproxy",
+            Self::Written => "written-to",
         }
     }
 
@@ -108,10 +113,8 @@ impl Side {
         let name = self.name();
         let log = session.log(name);
         let server = match self {
-            Self::Millpond(product) => {
-                let settings = session.settings(Limits::None);
-                product.start(&session.data(name)?, session.server_core, &log, &settings)?
-            }
+            Self::Millpond(product) => unlimited(session, name, product)?,
+            Self::Written => unlimited(session, name, &session.reference)?,
             Self::Peer(peer) => return peer.start(session, &captured.answers),
             Self::Limited(backing) => return limited(session, name, *backing),
             Self::Behind(proxy) => return behind(session, name, *proxy),
@@ -156,11 +159,15 @@ fn limited(session: &Session, name: &str, backing: Backing) -> Result<Started> {
     })
 }
 
-fn behind(session: &Session, name: &str, proxy: Proxy) -> Result<Started> {
+/// On the seeded data, with no limits.
+fn unlimited(session: &Session, name: &str, product: &Product) -> Result<Server> {
     let settings = session.settings(Limits::None);
     let data = session.data(name)?;
-    let (core, log) = (session.server_core, session.log(name));
-    let server = session.reference.start(&data, core, &log, &settings)?;
+    product.start(&data, session.server_core, &session.log(name), &settings)
+}
+
+fn behind(session: &Session, name: &str, proxy: Proxy) -> Result<Started> {
+    let server = unlimited(session, name, &session.reference)?;
     let front = proxy.start(session, server.port)?;
     Ok(Started {
         port: front.port,
@@ -223,13 +230,16 @@ fn check(
         captured.first.status,
         captured.first.body.len()
     );
+    let is_written = matches!(side, Side::Written);
+    let is_same = limits.len() == 1 && !scenario.has_writes && !is_written;
     Ok(Running {
         name: side.name().to_owned(),
         port: started.port,
         counted: started.counted,
         uncounted: started.uncounted,
         tag,
-        response_bytes: (limits.len() == 1 && !scenario.has_writes).then_some(response.len()),
+        response_bytes: is_same.then_some(response.len()),
+        is_written,
     })
 }
 

@@ -8,12 +8,10 @@ use load::job::Latency;
 
 use super::chart::{self, Bar};
 use super::markdown::{figure, thousands};
+use super::tails;
 use crate::environment::QUIET_SHARE;
 use crate::record::{Ceiling, LoadRun, Part};
 use crate::stats::Median;
-
-/// Client use up to which a latency is the server's.
-const IDLE_CLIENT: f64 = 0.5;
 
 const WRITES: &str = "\
 A write counts as good once it is acknowledged: durable, or with `waiting` also applied. \"Applied\" \
@@ -23,7 +21,8 @@ write, the client apart; latencies are of a closed loop, so they tell of queues 
 const LATENCY: &str = "\
 Requests are due at a rate, whatever the server does, and a latency counts from when its request was \
 due (so no stall hides requests: coordinated omission). Where the client used more than half of its \
-core (marked ●), part of the latency is the client's.
+core (marked ●), part of the latency is the client's. Quantiles are medians over rounds; the ratio of \
+p99.9 to the floor's is taken within a round.
 ";
 const USERS: &str = "\
 People with a connection each, who think between two requests. Good are answers below 400; what the \
@@ -33,12 +32,14 @@ compared.
 
 /// All rounds of one scenario against one side.
 pub struct Load<'a> {
-    first: &'a LoadRun,
-    rounds: Vec<&'a LoadRun>,
-    good: Median,
+    pub(super) first: &'a LoadRun,
+    pub(super) rounds: Vec<&'a LoadRun>,
+    pub(super) good: Median,
     applied: Option<Median>,
-    cpu: Median,
-    latency: Latency,
+    pub(super) cpu: Median,
+    pub(super) latency: Latency,
+    /// p99.9 as a multiple of the floor's in the same round.
+    pub(super) tail_to_floor: Option<Median>,
 }
 
 /// By scenario and side, in the order of their first runs.
@@ -49,13 +50,18 @@ pub fn summarise(runs: &[LoadRun]) -> Vec<Load<'_>> {
         if loads.iter().any(|load| is_it(load.first)) {
             continue;
         }
-        let rounds = runs.iter().filter(|other| is_it(other)).collect();
-        loads.extend(load(run, rounds));
+        let rounds: Vec<_> = runs.iter().filter(|other| is_it(other)).collect();
+        let to_floor = tails::to_floor(&rounds, runs);
+        loads.extend(load(run, rounds, to_floor));
     }
     loads
 }
 
-fn load<'a>(first: &'a LoadRun, rounds: Vec<&'a LoadRun>) -> Option<Load<'a>> {
+fn load<'a>(
+    first: &'a LoadRun,
+    rounds: Vec<&'a LoadRun>,
+    tail_to_floor: Option<Median>,
+) -> Option<Load<'a>> {
     let median = |of: &dyn Fn(&LoadRun) -> f64| Median::of(rounds.iter().map(|run| of(run)));
     let quantile = |of: fn(&Latency) -> f64| {
         let median = median(&|run| run.latency().map_or(0.0, |latency| of(&latency)));
@@ -76,6 +82,7 @@ fn load<'a>(first: &'a LoadRun, rounds: Vec<&'a LoadRun>) -> Option<Load<'a>> {
         applied: applied.filter(|_| writes),
         cpu: median(&LoadRun::cpu_us_per_good)?,
         latency,
+        tail_to_floor,
         first,
         rounds,
     })
@@ -83,7 +90,7 @@ fn load<'a>(first: &'a LoadRun, rounds: Vec<&'a LoadRun>) -> Option<Load<'a>> {
 
 impl LoadRun {
     /// Of the kind that there was most of.
-    fn latency(&self) -> Option<Latency> {
+    pub(super) fn latency(&self) -> Option<Latency> {
         let kinds = self.told.kinds.iter();
         kinds.max_by_key(|kind| kind.good).map(|kind| kind.latency)
     }
@@ -167,7 +174,7 @@ pub fn sections(loads: &[Load<'_>], ceilings: &[Ceiling], charts: &[(Part, Strin
             &mut text,
             format_args!("\n## Open loops\n\n{LATENCY}\n{picture}"),
         );
-        text += &tails(&latency);
+        text += &tails::table(&latency);
         text += &remarks(&latency);
     }
     let users = of(Part::Users);
@@ -262,41 +269,6 @@ fn ceiling_table(ceilings: &[Ceiling]) -> String {
     text
 }
 
-fn tails(loads: &[&Load<'_>]) -> String {
-    let mut text = String::from(
-        "| due | from | answered/s | p50 ms | p99 ms | p99.9 ms | max ms | CPU µs | client busy |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
-    );
-    for load in loads {
-        let client = load.rounds.iter().map(|run| run.client_use);
-        let client = Median::of(client).map_or(0.0, |median| median.value);
-        let mark = if client > IDLE_CLIENT { " ●" } else { "" };
-        let Latency {
-            p50,
-            p99,
-            p999,
-            max,
-            ..
-        } = load.latency;
-        put(
-            &mut text,
-            format_args!(
-                "| {} | {} | {} | {} | {} | {} | {} | {} | {:.0} %{mark} |\n",
-                load.first.about,
-                load.first.side,
-                thousands(load.good.value),
-                millis(p50),
-                millis(p99),
-                millis(p999),
-                millis(max),
-                figure(load.cpu.value),
-                client * 100.0,
-            ),
-        );
-    }
-    text
-}
-
 fn people(loads: &[&Load<'_>]) -> String {
     let mut text = String::from(
         "| users | on | good/s | 429 | failed | p50 ms | p99 ms | receipts | applied | codes | twice \
@@ -372,7 +344,7 @@ fn busy(loads: &[&Load<'_>]) -> String {
     )
 }
 
-fn millis(micros: f64) -> String {
+pub(super) fn millis(micros: f64) -> String {
     figure(micros / 1e3)
 }
 

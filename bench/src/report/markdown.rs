@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::beside;
 use super::chart::Chart;
 use super::{Summary, Sums};
 use crate::environment::{Environment, QUIET_SHARE};
@@ -38,6 +39,7 @@ pub fn report(raw: &Raw, summaries: &[Summary], charts: &[Chart]) -> String {
     }
     for summary in summaries {
         put(&mut text, &section(summary, charts));
+        put(&mut text, &beside::remark(&raw.runs, &summary.scenario));
         for failure in &raw.failures {
             if failure.scenario == summary.scenario {
                 let (side, because) = (&failure.side, failure.because.lines().next());
@@ -168,7 +170,7 @@ fn interval(median: &Median) -> String {
     format!("**{}** ({}–{})", figure(value), figure(low), figure(high))
 }
 
-fn ratio(median: &Median) -> String {
+pub fn ratio(median: &Median) -> String {
     let Median {
         value, low, high, ..
     } = *median;

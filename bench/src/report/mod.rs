@@ -1,17 +1,22 @@
 //! Reports: runs summed up by scenario and side, as Markdown tables and charts, and the crowds of
 //! users as CSV and HTML.
 
+mod beside;
 mod chart;
+mod compare;
 mod cores;
 mod figures;
 mod loads;
 mod markdown;
+mod tails;
 mod users;
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+
+pub use compare::compare;
 
 use crate::record::{Raw, Run};
 use crate::stats::Median;
@@ -182,6 +187,7 @@ pub(crate) mod tests {
             p99_us: 2.0,
             load_average: 0.0,
             busy: 0.0,
+            applied_per_second: None,
         }
     }
 
