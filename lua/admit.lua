@@ -11,7 +11,8 @@
 -- ARGV[3]     slots that all leases may hold together
 -- ARGV[4]     time that a lease lives without a call, microseconds
 -- ARGV[5]     holder, '<server>:<core>'; '' for a call that has nothing to do with leases
--- ARGV[6]     sequence: grows with each of the holder's calls, so that one that arrives late is known
+-- ARGV[6]     sequence: grows with each call that names the holder, so that one that arrives late is
+--             known
 -- ARGV[7]     slots that the holder has in use, which replaces what was known of it
 -- ARGV[8]     '1' where the lease stays without slots: it is how servers are counted
 -- ARGV[9]     slots wanted by requests without a bucket

@@ -39,6 +39,10 @@ pub fn run(
     progress: &Progress,
 ) -> Result<()> {
     let count = allowed(getrlimit(Resource::Nofile).current);
+    ensure!(
+        count > 0,
+        "the limit on open files allows no idle connections"
+    );
     if count < CONNECTIONS {
         progress.note(&format!(
             "the limit on open files allows {count} idle connections, not {CONNECTIONS}"

@@ -1,7 +1,5 @@
 //! `millpond limiter-check`: whether the Redis at `REDIS_URL` can hold the limits.
 
-use tokio::task::LocalSet;
-
 use super::Failed;
 use crate::config::BadConfig;
 use crate::limit::{Backing, Check};
@@ -16,8 +14,9 @@ pub fn check(limits: &Backing, bench: bool) -> Result<(), Failed> {
         .into());
     };
     let mut check = Check::new(url, limits.limits.timeout, |found| println!("{found}"))?;
-    let runtime = runtime::single_threaded().map_err(|error| Failed::Io("cannot start", error))?;
-    LocalSet::new().block_on(&runtime, async {
+    let runtime =
+        runtime::single_threaded_local().map_err(|error| Failed::Io("cannot start", error))?;
+    runtime.block_on(async {
         check.run().await?;
         if bench {
             check.bench().await?;

@@ -1,8 +1,8 @@
 //! The loop that owns a connection: list reads are answered here, all else goes through the gate.
 //!
 //! What one read brings is answered with one write. The requests are told apart in [`head`], with the
-//! help of [`last`]; their answers stand ready in [`ready`], and [`output`] sends them without
-//! copying. Nothing is allocated for a request; a connection that waits for one holds its socket and
+//! help of [`last`]; their answers stand ready in [`ready`], and [`output`] sends them, the large
+//! ones without copying. Nothing is allocated for a request; a connection that waits for one holds its socket and
 //! nothing else. Where reads pay, [`limited`] asks for them first.
 //!
 //! The loop must not answer differently from hyper's way: a request is answered here only if all
@@ -186,6 +186,7 @@ impl Hot {
         bytes: &[u8],
     ) -> Option<Leave> {
         let mut desk = core.desk.borrow_mut();
+        desk.clear();
         if let Some(round) = self.round.take() {
             desk.round = round;
         }
@@ -200,8 +201,7 @@ impl Hot {
             match desk.output.poll_send(cx, socket) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => {
-                    drop(desk.output.take());
-                    desk.round.clear();
+                    desk.clear();
                     return Some(Leave::Done(Passed::Over(None)));
                 }
                 Poll::Pending => {
@@ -250,6 +250,13 @@ impl Hot {
 }
 
 impl Desk {
+    /// Forgets what is not sent or not answered. There is such a thing where a connection has failed or,
+    /// which ends its task and no other, panicked on the way.
+    fn clear(&mut self) {
+        self.output.clear();
+        self.round.clear();
+    }
+
     /// Puts the answers to the list reads that `rest` begins with into the output, and leaves what
     /// comes behind them.
     fn answer(&mut self, core: &Core, rest: &mut &[u8]) -> Stop {

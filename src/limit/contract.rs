@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::task::{LocalSet, yield_now};
+use tokio::task::yield_now;
 
 use super::*;
 use crate::clock::Stopwatch;
+use crate::runtime;
 
 /// Declares a test for each function of the suite. `$open` makes a limiter of the given [`Options`].
 macro_rules! suite {
@@ -62,11 +63,7 @@ pub fn options(rate: Rule, slots_max: u32) -> Options {
 
 /// Runs a test as a serving core runs: one thread, and tasks that stay on it.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, test)
+    runtime::single_threaded_local().unwrap().block_on(test)
 }
 
 pub fn of(user: &str, slot: bool) -> Ask {

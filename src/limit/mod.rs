@@ -232,7 +232,7 @@ pub enum Core {
 }
 
 impl Core {
-    /// Starts what runs beside the questions: to be called within the core's `LocalSet`, and before
+    /// Starts what runs beside the questions: to be called within the core's runtime, and before
     /// the first question.
     pub fn start(&self) {
         match self {

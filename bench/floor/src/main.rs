@@ -33,20 +33,19 @@ fn main() -> std::io::Result<()> {
         .next()
         .and_then(|address| address.parse().ok())
         .expect("the first argument is an address");
-    let mut answers = Answers::default();
+    let mut responses = Vec::new();
+    let mut spin = Duration::ZERO;
     for argument in arguments {
         match argument.strip_prefix("--spin-ns=") {
             Some(nanos) => {
                 let nanos = nanos.parse().expect("a spin is a number");
-                answers.spin = Duration::from_nanos(nanos);
+                spin = Duration::from_nanos(nanos);
             }
-            None => answers.responses.push(std::fs::read(argument)?),
+            None => responses.push(std::fs::read(argument)?),
         }
     }
-    assert!(
-        !answers.responses.is_empty(),
-        "the others are response files"
-    );
+    assert!(!responses.is_empty(), "the others are response files");
+    let answers = Answers::new(responses, spin);
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     // Beyond the 128 that the library asks for: a thousand clients come at once.

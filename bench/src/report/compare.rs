@@ -8,9 +8,9 @@ use crate::record::Raw;
 use crate::stats::Median;
 
 const READING: &str = "\
-Two runs agree on a figure where the intervals that they state for it overlap. CPU µs per request \
-depend on the hour, which is the machine's; ratios are taken within a round, and are what has to \
-agree.
+Reads, where both runs have them. Two runs agree on a figure where the intervals that they state \
+for it overlap, so wide intervals agree easily: look at them, too. CPU µs per request depend on the \
+hour, which is the machine's; ratios are taken within a round, and are what has to agree.
 ";
 
 /// What was counted of how many.
@@ -35,12 +35,12 @@ pub fn compare(first: &Raw, second: &Raw) -> String {
     text += "\n| scenario | side | CPU µs | again | | × floor | again | |\n\
              |---|---|---|---|---|---|---|---|\n";
     let (mut cpu, mut ratios) = (Tally::default(), Tally::default());
-    let of_second = summarise(&second.runs);
-    for summary in summarise(&first.runs) {
+    let (of_first, of_second) = (summarise(&first.runs), summarise(&second.runs));
+    for summary in &of_first {
         let same = of_second
             .iter()
             .find(|other| other.scenario == summary.scenario);
-        for (one, other) in same.into_iter().flat_map(|other| pairs(&summary, other)) {
+        for (one, other) in same.into_iter().flat_map(|other| pairs(summary, other)) {
             let micros = cpu.cells(Some(one.cpu), Some(other.cpu));
             let (floor, floor_again) = (one.to_floor, other.to_floor);
             let is_floor = one.side == "floor";
@@ -64,6 +64,13 @@ pub fn compare(first: &Raw, second: &Raw) -> String {
         ratios.agree, ratios.all
     )
     .expect("a string takes all");
+    for (only, other) in [(&of_first, &of_second), (&of_second, &of_first)] {
+        let missing = unmatched(only, other);
+        if !missing.is_empty() {
+            writeln!(text, "\nOnly in one of them: {}.", missing.join(", "))
+                .expect("a string takes all");
+        }
+    }
     text
 }
 
@@ -72,6 +79,20 @@ fn pairs<'a>(one: &'a Summary, other: &'a Summary) -> impl Iterator<Item = (&'a 
         let same = other.sides.iter().find(|other| other.side == sums.side)?;
         Some((sums, same))
     })
+}
+
+/// Sides that `others` do not have.
+fn unmatched(from: &[Summary], others: &[Summary]) -> Vec<String> {
+    let sides = from
+        .iter()
+        .flat_map(|one| one.sides.iter().map(move |side| (one, side)));
+    let missing = sides.filter(|(one, side)| {
+        let mut same = others.iter().filter(|other| other.scenario == one.scenario);
+        !same.any(|other| other.sides.iter().any(|it| it.side == side.side))
+    });
+    missing
+        .map(|(one, side)| format!("{}: {}", one.scenario, side.side))
+        .collect()
 }
 
 impl Tally {
@@ -128,5 +149,7 @@ mod tests {
             .map(|(one, _)| &one.side)
             .collect();
         assert_eq!(found, ["millpond"]);
+        assert_eq!(unmatched(&one, &other), ["limit-100: floor"]);
+        assert_eq!(unmatched(&other, &one), ["limit-100: hyper"]);
     }
 }

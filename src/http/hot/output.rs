@@ -237,7 +237,17 @@ impl Output {
 
     /// Takes what is there, and leaves nothing.
     pub fn take(&mut self) -> Self {
-        mem::take(self)
+        let mut taken = mem::take(self);
+        taken.copies.shrink_to_fit();
+        taken
+    }
+
+    /// Forgets what is there.
+    pub fn clear(&mut self) {
+        self.pieces.clear();
+        self.sent = 0;
+        self.copies.clear();
+        self.rest = None;
     }
 }
 

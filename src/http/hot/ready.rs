@@ -1,7 +1,7 @@
 //! Answers to plain list reads as the bytes that are sent, made once per snapshot and core.
 //!
 //! Most reads ask for the same few prefixes. Their heads and, where they are small, their bodies
-//! stand here as hyper would write them, so that a repeated read formats, searches and copies
+//! stand here as hyper would write them, so that a repeated read formats and searches
 //! nothing. The heads are made of the very response that hyper is given. A core's answers are its
 //! own: nothing is shared or locked.
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::*;
 use crate::domain::{Timestamp, Todo};
 use crate::http::auth::{self, Authenticator};
+use crate::http::response::Problem;
 use crate::http::{Admission, LimitHeaders, Options, RateScope, Shared, SlotScope, Surface, Told};
 use crate::limit::{self, Limiter, OnFailure, Rule};
 use crate::log::{self, Appender};
@@ -154,6 +155,19 @@ fn skip_answer(answers: &mut BufReader<TcpStream>) {
     }
     let mut body = vec![0; length];
     answers.read_exact(&mut body).unwrap();
+}
+
+#[test]
+fn what_a_panic_left_on_the_desk_is_sent_to_nobody() {
+    let core = core(RateScope::Writes);
+    let left = Problem::refusal(StatusCode::BAD_REQUEST).into_response("somebody");
+    let desk = &core.desk;
+    desk.borrow_mut()
+        .output
+        .put_made(left, Own::default(), true, "then");
+    let request = "GET /todos?limit=1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // One answer, and the end behind it.
+    allocations(&core, move |address| ask(address, request, 1, 1));
 }
 
 #[test]

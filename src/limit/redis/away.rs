@@ -47,7 +47,7 @@ impl Away {
                 let (ask, slots) = (Ask { key, slot: true }, Shared(&self.holder));
                 return local.decide(&ask, self.share(), &slots, options.slots_max > 0, By::Share);
             }
-            OnFailure::Open => Verdict::Admitted(Some(self.holder.permit())),
+            OnFailure::Open => Verdict::Admitted(Some(self.holder.permit_untold())),
             OnFailure::Closed => Verdict::Unknown,
         };
         Decision {

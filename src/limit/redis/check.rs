@@ -72,7 +72,7 @@ impl<T: FnMut(String)> Check<T> {
         }
     }
 
-    /// Buckets, slots, and how long a call takes. Within a `LocalSet`.
+    /// Buckets, slots, and how long a call takes. Within a `LocalRuntime`.
     ///
     /// # Errors
     /// What is not as it should be.
@@ -117,7 +117,7 @@ impl<T: FnMut(String)> Check<T> {
         Ok(())
     }
 
-    /// Decisions a second of one core through the batcher, beside single calls. Within a `LocalSet`.
+    /// Decisions a second of one core through the batcher, beside single calls. Within a `LocalRuntime`.
     ///
     /// # Errors
     /// A call that fails.

@@ -197,12 +197,13 @@ impl Core {
     }
 
     /// Whether the first lane's next call is about slots, too; while the breaker is open, it is how
-    /// the lane looks.
+    /// the lane looks. A heartbeat that would be late after this call goes with it.
     fn speaks_of_slots(&self, batch: &Batch) -> bool {
+        let after_it = self.told.get().elapsed() + self.server.options.timeout;
         batch.wants_slots()
             || self.holder.has_news()
             || self.breaker.is_open()
-            || self.told.get().elapsed() >= HEARTBEAT
+            || after_it >= HEARTBEAT
     }
 
     /// Decides without Redis what has waited a deadline for a lane: with the call that it would

@@ -18,7 +18,7 @@ use crate::domain::bucket::share;
 pub struct Holder {
     server: Arc<Server>,
     in_use: Cell<u32>,
-    /// Whether slots came free that Redis does not know of.
+    /// Whether slots came free or were granted that Redis does not know of.
     is_news: Cell<bool>,
     /// Who tells Redis.
     lane: Rc<Lane>,
@@ -38,7 +38,7 @@ impl Holder {
         self.in_use.get()
     }
 
-    /// Whether slots came free that Redis does not know of.
+    /// Whether slots came free or were granted that Redis does not know of.
     pub(super) fn has_news(&self) -> bool {
         self.is_news.get()
     }
@@ -49,16 +49,27 @@ impl Holder {
         self.in_use.get()
     }
 
-    /// A slot that was granted.
+    /// A slot that Redis granted.
     pub(super) fn permit(self: &Rc<Self>) -> Permit {
         self.in_use.set(self.in_use.get() + 1);
         self.server.in_flight.fetch_add(1, Ordering::Relaxed);
         Permit(Slot::Leased(Rc::clone(self)))
     }
 
+    /// A slot that was granted without Redis, which is to hear of it.
+    pub(super) fn permit_untold(self: &Rc<Self>) -> Permit {
+        let permit = self.permit();
+        self.have_news();
+        permit
+    }
+
     pub(in super::super) fn release(&self) {
         self.in_use.set(self.in_use.get() - 1);
         self.server.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.have_news();
+    }
+
+    fn have_news(&self) {
         self.is_news.set(true);
         self.lane.nudge();
     }
@@ -85,7 +96,7 @@ impl Shared<'_> {
 impl Slots for Shared<'_> {
     fn take(&self) -> Option<Permit> {
         // Taken first and given back, since other cores take from the same share.
-        let permit = self.0.permit();
+        let permit = self.0.permit_untold();
         (self.in_use() <= self.most()).then_some(permit)
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use millpond::limit::{Ask, By, Core, Key, Limiter, OnFailure, Options, Redis, Rule, Verdict};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::harness::Gate;
@@ -131,11 +131,9 @@ async fn within<T>(time: Duration, work: impl Future<Output = T>) -> T {
 
 /// Runs a test as a serving core runs: one thread, and tasks that stay on it.
 fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, test);
+    millpond::runtime::single_threaded_local()
+        .unwrap()
+        .block_on(test);
 }
 
 fn p99<'a>(told: impl Iterator<Item = &'a Told>) -> Duration {

@@ -22,7 +22,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::runtime::LocalOptions;
+use tokio::task::spawn_local;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -35,8 +36,8 @@ fn main() -> std::io::Result<()> {
     let answers = Rc::new(Answers::load(Path::new(&directory), Ready::new)?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
-        .build()?;
-    LocalSet::new().block_on(&runtime, serve(&address, flush, answers))
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(serve(&address, flush, answers))
 }
 
 async fn serve(address: &str, flush: bool, answers: Rc<Answers<Ready>>) -> std::io::Result<()> {
