@@ -80,7 +80,7 @@ pub fn draw_all(directory: &Path, summaries: &[Summary]) -> Result<Vec<Chart>> {
             .iter()
             .map(|side| bar(side, &side.side))
             .collect();
-        let title = format!("{}: CPU µs per request", summary.about);
+        let title = format!("{}: CPU µs per request", title_of(&summary.about));
         draw(&directory.join(&file), &title, &bars, Parts::UserAndSystem)?;
         charts.push(Chart {
             scenario: summary.scenario.clone(),
@@ -109,6 +109,12 @@ fn bar(side: &Sums, name: &str) -> Bar {
         high: side.cpu.high,
         note: format!("{}{ratio}", figure(side.cpu.value)),
     }
+}
+
+/// What fits above a chart: the first clause.
+fn title_of(about: &str) -> &str {
+    let clauses = about.split_once("; ").map_or(about, |(first, _)| first);
+    clauses.split_once(". ").map_or(clauses, |(first, _)| first)
 }
 
 fn draw(path: &Path, title: &str, bars: &[Bar], parts: Parts) -> Result<()> {
@@ -225,6 +231,19 @@ fn told(error: impl std::fmt::Display) -> anyhow::Error {
 mod tests {
     use super::*;
     use crate::report::{summarise, tests::run};
+
+    #[test]
+    fn titles_end_with_the_first_clause() {
+        assert_eq!(
+            title_of("limit=1…100, depth 1; counted is it"),
+            "limit=1…100, depth 1"
+        );
+        assert_eq!(
+            title_of("a create (202). Counted is it; a"),
+            "a create (202)"
+        );
+        assert_eq!(title_of("limit=1"), "limit=1");
+    }
 
     #[test]
     fn a_chart_shows_every_side_and_its_figure() {

@@ -60,8 +60,8 @@ fn who_wants_no_slot_does_not_have_them_spoken_of() {
     run(async {
         let mut limits = options(RULE, 1);
         // A call that may take longer than what is left of a heartbeat carries it.
-        limits.timeout = HEARTBEAT * 4 / 5;
-        let period = HEARTBEAT - limits.timeout;
+        let period = HEARTBEAT / 5;
+        limits.timeout = period * 4;
         let leases = format!("{}\0leases", limits.bucket_prefix);
         let redis = Redis::new(&services::redis_url(), limits).unwrap();
         let core = core(&redis);
