@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::allocations;
-use crate::client::{self, Call};
+use crate::client;
 use crate::measure;
 use crate::progress::Progress;
 use crate::record::{Figure, Line, Table, Writer};
@@ -73,24 +73,8 @@ fn put(
 
 fn allocations(session: &Session, scenario: &Scenario, side: &Running) -> Result<f64> {
     let script = measure::write_script(session, scenario, side)?;
-    let call = call(session, scenario, side, &script);
+    let call = measure::call(session, scenario, side, (&script, SECONDS));
     allocations::per_request(side, call, &session.path("allocations"))
-}
-
-fn call<'a>(
-    session: &'a Session,
-    scenario: &Scenario,
-    side: &Running,
-    script: &'a Path,
-) -> Call<'a> {
-    Call {
-        cores: &session.client_cores,
-        script,
-        connections: scenario.connections,
-        port: side.port,
-        seconds: SECONDS,
-        counter: &[],
-    }
 }
 
 /// Calls per request by name.
@@ -98,7 +82,7 @@ fn traced(session: &Session, scenario: &Scenario, side: &Running) -> Result<Vec<
     let script = measure::write_script(session, scenario, side)?;
     let summary = session.path("strace");
     let tracer = Tracer::attach(&side.pids(), &summary)?;
-    let seen = client::run(call(session, scenario, side, &script));
+    let seen = client::run(measure::call(session, scenario, side, (&script, SECONDS)));
     tracer.end()?;
     let requests = seen?.requests as f64;
     let text = std::fs::read_to_string(&summary)?;

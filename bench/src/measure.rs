@@ -193,7 +193,8 @@ fn once(session: &Session, scenario: &Scenario, side: &Running, seconds: u32) ->
     Ok(measured)
 }
 
-fn call<'a>(
+/// What the client is told for a turn of so many seconds.
+pub fn call<'a>(
     session: &'a Session,
     scenario: &Scenario,
     side: &Running,

@@ -1,9 +1,9 @@
 //! The loop that owns a connection: list reads are answered here, all else goes through the gate.
 //!
-//! What one read brings is answered with one write. The requests are told apart in [`head`], with the
-//! help of [`last`]; their answers stand ready in [`ready`], and [`output`] sends them, the large
-//! ones without copying. Nothing is allocated for a request; a connection that waits for one holds its socket and
-//! nothing else. Where reads pay, [`limited`] asks for them first.
+//! What one read brings is answered with one write. The requests are told apart in [`head`], with
+//! the help of [`last`]; their answers stand ready in [`ready`], and [`output`] sends them, the large
+//! ones without copying. Nothing is allocated for a request; a connection that waits for one holds
+//! its socket and nothing else. Where reads pay, [`limited`] asks for them first.
 //!
 //! The loop must not answer differently from hyper's way: a request is answered here only if all
 //! that it says is understood here. An integration test holds the two together.
@@ -250,8 +250,8 @@ impl Hot {
 }
 
 impl Desk {
-    /// Forgets what is not sent or not answered. There is such a thing where a connection has failed or,
-    /// which ends its task and no other, panicked on the way.
+    /// Forgets what is not sent or not answered. There is such a thing where a connection has failed
+    /// or, which ends its task and no other, panicked on the way.
     fn clear(&mut self) {
         self.output.clear();
         self.round.clear();

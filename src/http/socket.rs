@@ -221,7 +221,7 @@ impl Socket {
     }
 
     /// Moves up to `offered` bytes by one system call that libc has no part in: in a process of many
-    /// threads its `recv` and `send` are points of cancellation, and each takes some 50 ns for that.
+    /// threads its `recv` and `send` are points of cancellation, and pay for that with each call.
     fn poll_io(
         &self,
         cx: &mut Context<'_>,

@@ -62,8 +62,8 @@ pub fn single_threaded() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-/// The same for tasks that stay on it: `spawn_local` needs no `LocalSet`, which would have a queue and
-/// a waker of its own beside the runtime's.
+/// The same for tasks that stay on it: `spawn_local` needs no `LocalSet`, which would have a queue
+/// and a waker of its own beside the runtime's.
 ///
 /// # Errors
 /// Those of making an event queue: no file left.

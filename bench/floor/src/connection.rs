@@ -12,12 +12,11 @@ use crate::heads::Heads;
 /// Answers that one `writev` takes at most.
 const SLICES_MAX: usize = 64;
 
-/// Bytes of an only response up to which it stands repeated in one piece: one `send` of all that is
-/// owed is then cheaper than a `writev` of as many slices.
+/// Bytes of an only response up to which it stands repeated in one piece, for one `send` of all that
+/// is owed instead of a `writev` of as many slices.
 const JOINED_MAX: usize = 1 << 10;
 
 /// What is answered.
-#[derive(Default)]
 pub struct Answers {
     /// Given in turn.
     responses: Vec<Vec<u8>>,
@@ -83,7 +82,7 @@ impl Connection {
     /// Reads and writes what can be. Edge-triggered: each goes on until the kernel has no more.
     pub fn progress(&mut self, scratch: &mut [u8], answers: &Answers) -> Life {
         loop {
-            // `recv` and `send` are 2 to 4 % of a request cheaper than `read` and a `writev` of one.
+            // `recv` and `send` have a shorter way through the kernel than `read` and `writev`.
             let read = match recv(&self.stream, &mut *scratch, RecvFlags::empty()) {
                 Ok((_, 0)) => return Life::Over,
                 Ok((_, read)) => read,

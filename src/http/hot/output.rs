@@ -19,7 +19,7 @@ use crate::snapshot::{Chunk, Parts};
 const PIECES_MAX: usize = 64;
 /// Pieces that an answer takes, at most, without a body's pages.
 const PIECES_OF_ANSWER: usize = 2;
-/// Bytes of an answer up to which it is copied: the kernel takes longer over one more piece.
+/// Bytes of an answer up to which it is copied, and so goes out in one piece with its neighbours.
 const COPIED_MAX: usize = 1 << 10;
 /// Copied bytes beyond which they are sent before more is answered.
 const COPIES_MAX: usize = 16 << 10;
@@ -176,7 +176,7 @@ impl Output {
         write(&mut self.copies);
         let end = self.copies.len();
         match self.pieces.last_mut() {
-            Some(Piece::Copied(range)) if range.end == begin => range.end = end,
+            Some(Piece::Copied(range)) => range.end = end,
             _ => self.pieces.push(Piece::Copied(begin..end)),
         }
     }

@@ -158,6 +158,20 @@ fn skip_answer(answers: &mut BufReader<TcpStream>) {
 }
 
 #[test]
+fn what_a_slow_client_makes_wait_is_bounded() {
+    let mut output = Output::default();
+    let mut answers = 0;
+    while output.has_room() {
+        let small = Problem::refusal(StatusCode::BAD_REQUEST).into_response("somebody");
+        output.put_made(small, Own::default(), true, "then");
+        answers += 1;
+        // Each has some hundred bytes.
+        assert!(answers < 1_000, "more than was meant waits");
+    }
+    assert!(answers > 16, "a pipelined batch takes more than one write");
+}
+
+#[test]
 fn what_a_panic_left_on_the_desk_is_sent_to_nobody() {
     let core = core(RateScope::Writes);
     let left = Problem::refusal(StatusCode::BAD_REQUEST).into_response("somebody");

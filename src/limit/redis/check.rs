@@ -117,7 +117,8 @@ impl<T: FnMut(String)> Check<T> {
         Ok(())
     }
 
-    /// Decisions a second of one core through the batcher, beside single calls. Within a `LocalRuntime`.
+    /// Decisions a second of one core through the batcher, beside single calls. Within a
+    /// `LocalRuntime`.
     ///
     /// # Errors
     /// A call that fails.

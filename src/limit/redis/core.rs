@@ -10,7 +10,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_local};
@@ -185,12 +184,9 @@ impl Core {
             // Nobody waits for Redis now: the first lane looks whether it is back, the other rests.
             sleep(if slots { PROBE_EVERY } else { HEARTBEAT }).await;
         } else if self.queue.borrow().is_empty(slots) && !(slots && self.holder.has_news()) {
-            let told = if slots {
-                self.told.get().elapsed()
-            } else {
-                Duration::ZERO
-            };
-            lane.idle(HEARTBEAT.saturating_sub(told)).await;
+            let told = slots.then(|| self.told.get().elapsed());
+            lane.idle(HEARTBEAT.saturating_sub(told.unwrap_or_default()))
+                .await;
             return true;
         }
         false

@@ -1,6 +1,7 @@
 //! A core's questions: that what waits goes out together, and that who leaves takes nothing along.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fred::interfaces::LuaInterface;
@@ -8,8 +9,10 @@ use futures_util::future::join_all;
 use tokio::task::yield_now;
 
 use super::super::super::contract::{SLOT, of, passes};
-use super::super::super::{By, Decision, Key, OnFailure, Verdict};
-use super::super::{Core, HEARTBEAT, Redis};
+use super::super::super::{By, Decision, Key, OnFailure, Options, Verdict};
+use super::super::away::Away;
+use super::super::holder::Holder;
+use super::super::{Core, HEARTBEAT, LEASE, Redis};
 use super::{RULE, client, options, run};
 use crate::clock::Stopwatch;
 use crate::domain::bucket::Rule;
@@ -23,7 +26,11 @@ fn core(redis: &Redis) -> Rc<Core> {
 }
 
 fn redis(rate: Rule, slots_max: u32) -> Redis {
-    Redis::new(&services::redis_url(), options(rate, slots_max)).unwrap()
+    redis_of(options(rate, slots_max))
+}
+
+fn redis_of(limits: Options) -> Redis {
+    Redis::new(&services::redis_url(), limits).unwrap()
 }
 
 #[test]
@@ -63,7 +70,7 @@ fn who_wants_no_slot_does_not_have_them_spoken_of() {
         let period = HEARTBEAT / 5;
         limits.timeout = period * 4;
         let leases = format!("{}\0leases", limits.bucket_prefix);
-        let redis = Redis::new(&services::redis_url(), limits).unwrap();
+        let redis = redis_of(limits);
         let core = core(&redis);
         let watch = Stopwatch::start();
         for nth in 0..100 {
@@ -85,6 +92,48 @@ fn who_wants_no_slot_does_not_have_them_spoken_of() {
 }
 
 #[test]
+fn a_lease_lives_while_nothing_is_said_of_slots() {
+    run(async {
+        let mut limits = options(RULE, 1);
+        limits.timeout = HEARTBEAT * 4 / 5;
+        let server = || redis_of(limits.clone());
+        let (holding, other) = (server(), server());
+        let cores = [core(&holding), core(&other)];
+        let held = cores[0].ask(SLOT).await;
+        assert!(passes(&held));
+        let watch = Stopwatch::start();
+        let mut nth = 0;
+        while watch.elapsed() < LEASE + HEARTBEAT {
+            // Two at once keep both lanes busy.
+            let users = [format!("a{nth}"), format!("b{nth}")];
+            join_all(users.iter().map(|user| cores[0].ask(of(user, false)))).await;
+            nth += 1;
+        }
+        assert!(!passes(&cores[1].ask(SLOT).await), "the slot was lost");
+        assert_eq!(other.figures().servers, 2);
+        drop(held);
+    });
+}
+
+#[test]
+fn redis_is_to_hear_of_slots_that_were_granted_without_it() {
+    for policy in [OnFailure::Local, OnFailure::Open] {
+        let mut limits = options(RULE, 1);
+        limits.on_failure = policy;
+        let Redis(server) = redis_of(limits);
+        let holder = Rc::new(Holder::new(Arc::clone(&server), Rc::default()));
+        let away = Away::new(server, Rc::clone(&holder));
+        assert!(!holder.has_news());
+        let granted = away.with_slot(None);
+        assert!(matches!(granted.verdict, Verdict::Admitted(Some(_))));
+        assert!(holder.has_news());
+        assert_eq!(holder.tell(), 1);
+        drop(granted);
+        assert!(holder.has_news());
+    }
+}
+
+#[test]
 fn many_keys_at_once_are_all_decided() {
     run(async {
         let core = core(&redis(RULE, 1));
@@ -98,7 +147,7 @@ fn many_keys_at_once_are_all_decided() {
 fn over_two_servers_slots_are_those_of_one() {
     run(async {
         let limits = options(RULE, 10);
-        let server = || Redis::new(&services::redis_url(), limits.clone()).unwrap();
+        let server = || redis_of(limits.clone());
         let (one, other) = (server(), server());
         let cores = [core(&one), core(&other)];
         let asks = (0..30).map(|nth| cores[nth % 2].ask(SLOT));
@@ -147,7 +196,7 @@ fn who_leaves_while_waiting_holds_nothing() {
 fn a_server_that_closes_leaves_its_slots_to_the_others() {
     run(async {
         let limits = options(RULE, 4);
-        let server = || Redis::new(&services::redis_url(), limits.clone()).unwrap();
+        let server = || redis_of(limits.clone());
         let (one, other) = (server(), server());
         let staying = core(&one);
         let leaving = core(&other);
