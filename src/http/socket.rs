@@ -8,12 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use rustix::io::{retry_on_intr, writev};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A core's coarse clock: ticks of [`super::sweep::TICK`] since the core started.
@@ -36,9 +35,6 @@ pub enum Phase {
 /// Bytes that are read at once before the first head.
 const FRONT_READ_BYTES: usize = 512;
 
-/// Slices that one call writes, at most: the kernel's `UIO_MAXIOV`.
-const SLICES_MAX: usize = 1_024;
-
 /// Why the sweep or a drain ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -51,7 +47,7 @@ pub enum End {
 
 /// The socket and the state that the hot loop, the gate, the service and the sweep share.
 pub struct Socket {
-    stream: TcpStream,
+    stream: RefCell<TcpStream>,
     now: Rc<Cell<Tick>>,
     phase: Cell<Phase>,
     since: Cell<Tick>,
@@ -71,7 +67,7 @@ impl Socket {
     pub fn new(stream: TcpStream, now: Rc<Cell<Tick>>) -> Self {
         let since = Cell::new(now.get());
         Self {
-            stream,
+            stream: RefCell::new(stream),
             now,
             phase: Cell::new(Phase::Idle),
             since,
@@ -84,13 +80,13 @@ impl Socket {
     }
 
     pub fn into_stream(self) -> TcpStream {
-        self.stream
+        self.stream.into_inner()
     }
 
     /// Whom the connection is from. `None` once it is gone.
     pub fn peer(&self) -> Option<IpAddr> {
         if self.peer.get().is_none() {
-            let address = self.stream.peer_addr().ok();
+            let address = self.stream.borrow().peer_addr().ok();
             self.peer.set(address.map(|address| address.ip()));
         }
         self.peer.get()
@@ -192,16 +188,15 @@ impl Socket {
 
     /// Reads into `buffer`; 0 is the end of the stream.
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let room = buffer.len();
-        self.poll_io(cx, Interest::READABLE, room, || {
-            recv(&self.stream, &mut *buffer, RecvFlags::empty()).map(|(read, _)| read)
-        })
+        let mut buffer = ReadBuf::new(buffer);
+        // The runtime takes a read that does not fill its buffer for the last one until the socket
+        // is readable again: there is no second call to find that out.
+        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.poll_io(cx, Interest::WRITABLE, bytes.len(), || {
-            send(&self.stream, bytes, SendFlags::NOSIGNAL)
-        });
+        let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes);
         self.note_write(&written);
         written
     }
@@ -211,49 +206,9 @@ impl Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let slices = &slices[..slices.len().min(SLICES_MAX)];
-        let bytes = slices.iter().map(|slice| slice.len()).sum();
-        let written = self.poll_io(cx, Interest::WRITABLE, bytes, || {
-            writev(&self.stream, slices)
-        });
+        let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write_vectored(cx, slices);
         self.note_write(&written);
         written
-    }
-
-    /// Moves up to `offered` bytes by one system call that libc has no part in: in a process of many
-    /// threads its `recv` and `send` are points of cancellation, and pay for that with each call.
-    fn poll_io(
-        &self,
-        cx: &mut Context<'_>,
-        interest: Interest,
-        offered: usize,
-        mut call: impl FnMut() -> rustix::io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(if interest.is_readable() {
-                self.stream.poll_read_ready(cx)
-            } else {
-                self.stream.poll_write_ready(cx)
-            })?;
-            let mut moved = 0;
-            let tried = self.stream.try_io(interest, || {
-                moved = retry_on_intr(&mut call)?;
-                // The kernel has no more until the next event (epoll(7), on edge-triggered streams),
-                // and the runtime is told so: there is no second call to find that out.
-                if 0 < moved && moved < offered {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Ok(moved)
-            });
-            match tried {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if moved > 0 {
-                        return Poll::Ready(Ok(moved));
-                    }
-                }
-                tried => return Poll::Ready(tried),
-            }
-        }
     }
 
     fn note_write(&self, written: &Poll<io::Result<usize>>) {
