@@ -30,7 +30,7 @@ pub struct Arguments {
     /// A few scenarios in under three minutes
     #[arg(long)]
     pub quick: bool,
-    /// Parts to run [default: all; --quick leaves limits, idle, start and users out]
+    /// Parts to run [default: all; --quick leaves limits, idle, spread, start and users out]
     #[arg(long, value_delimiter = ',')]
     pub part: Vec<Part>,
     /// Scenarios to run, by name [default: all of the parts, or those of --quick]

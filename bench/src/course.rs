@@ -16,6 +16,7 @@ use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::record::Writer;
 use crate::session::Session;
+use crate::spread;
 use crate::startup;
 use crate::writes;
 
@@ -65,6 +66,10 @@ pub fn carry_out(
     if let Some((scenario, sides)) = &plan.idle {
         progress.part("idle connections");
         idle::run(session, (scenario, sides), raw, progress)?;
+    }
+    if let Some(scenario) = plan.spread {
+        progress.part("spread over threads");
+        spread::run(session, (scenario, &plan.products), raw, progress)?;
     }
     if let Some(rounds) = plan.starts {
         progress.part("starts");

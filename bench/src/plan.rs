@@ -18,6 +18,7 @@ use crate::proxy::Proxy;
 use crate::scenario::{Cast, READS, Scenario};
 use crate::session::Session;
 use crate::sides::{Backing, Side};
+use crate::spread;
 use crate::startup;
 use crate::writes::{self, WRITES, Writes};
 
@@ -38,6 +39,8 @@ const CALLS_SIDES: [&str; 2] = [MILLPOND, "hyper"];
 /// What is asked for on connections that are idle then, and whose memory is looked at.
 const IDLE: &str = "limit-100";
 const IDLE_SIDES: [&str; 2] = [MILLPOND, "hyper"];
+/// What is asked for where the work of each thread is counted.
+const SPREAD: &str = "limit-1";
 /// How often a server is started, with a fleet and without.
 const STARTS: u32 = 5;
 
@@ -50,6 +53,7 @@ pub enum Part {
     Limits,
     Calls,
     Idle,
+    Spread,
     Start,
     Users,
 }
@@ -78,6 +82,8 @@ pub struct Plan {
     pub calls: Option<Vec<Side>>,
     /// Who keeps idle connections.
     pub idle: Option<(&'static Scenario, Vec<Side>)>,
+    /// What is asked for on connections that are counted by thread.
+    pub spread: Option<&'static Scenario>,
     /// How often a server is started.
     pub starts: Option<u32>,
     pub catch_up: Option<catch_up::Effort>,
@@ -131,6 +137,9 @@ impl Plan {
         if arguments.wants(Part::Idle) && !arguments.quick {
             plan.idle = Some((named(IDLE), of(&present, &IDLE_SIDES)));
         }
+        if arguments.wants(Part::Spread) && !arguments.quick {
+            plan.spread = Some(named(SPREAD));
+        }
         if arguments.wants(Part::Start) && !arguments.quick {
             plan.starts = Some(STARTS);
         }
@@ -170,6 +179,7 @@ impl Plan {
             limited: None,
             calls: None,
             idle: None,
+            spread: None,
             starts: None,
             catch_up: None,
         }
@@ -204,6 +214,8 @@ impl Plan {
             .as_ref()
             .map_or(0, |(_, sides)| sides.len() as u64);
         let idle = idle * u64::from(idle::SECONDS);
+        let spread = self.spread.map_or(0, |_| self.products.len() as u64);
+        let spread = spread * u64::from(spread::SECONDS);
         let starts = self.starts.map_or(0, |starts| starts * startup::SECONDS);
         let catch_up = self.catch_up.map_or(0, catch_up::Effort::seconds);
         reads
@@ -211,6 +223,7 @@ impl Plan {
             + open as u64 * of_load
             + tails
             + idle
+            + spread
             + crowds
             + limited
             + u64::from(calls + starts + catch_up)

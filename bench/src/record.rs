@@ -109,6 +109,7 @@ pub enum Table {
     Gzip,
     Calls,
     Idle,
+    Spread,
 }
 
 /// What a fleet was made of.

@@ -19,14 +19,9 @@ use crate::scenario::{READS, Scenario};
 use crate::session::Session;
 use crate::sides::Side;
 
-/// At depth 1 a microsecond is a seventh of the whole, at depth 16 it is most of it.
-const SCENARIOS: [&str; 2] = ["limit-1", "limit-1-depth-16"];
-/// Twelve rounds leave out the two lowest and the two highest of each side.
-const EFFORT: Effort = Effort {
-    rounds: 12,
-    seconds: 1,
-    warm_up_seconds: 1,
-};
+/// With the rounds of each: at depth 1 a microsecond is a seventh of the whole, and a machine's noise
+/// is as much; at depth 16 it is most of it.
+const SCENARIOS: [(&str, u32); 2] = [("limit-1", 30), ("limit-1-depth-16", 12)];
 /// What is found may be this much off the microsecond that was put in: a spin reads the clock, and
 /// it keeps a core warm.
 const TOLERANCE_US: f64 = 0.5;
@@ -43,24 +38,29 @@ pub fn run(session: &Session, spinning: Option<&Path>) -> Result<()> {
     let working = session.fresh("self-test")?;
     let environment = Environment::look(&working);
     let mut raw = Writer::create(&working.join(report::RAW), &environment)?;
-    let scenarios = SCENARIOS.map(|name| {
+    let scenarios = SCENARIOS.map(|(name, rounds)| {
         let mut reads = READS.iter();
         let found = reads.find(|scenario| scenario.name == name);
-        found.expect("is in the table")
+        let effort = Effort {
+            rounds,
+            seconds: 1,
+            warm_up_seconds: 1,
+        };
+        (found.expect("is in the table"), effort)
     });
-    let each = scenarios.map(|scenario| EFFORT.seconds_for(scenario, trios.len() * 3));
+    let each = scenarios.map(|(scenario, effort)| effort.seconds_for(scenario, trios.len() * 3));
     let progress = Progress::of(each.iter().sum());
-    for scenario in scenarios {
+    for (scenario, effort) in scenarios {
         for trio in &trios {
             progress.part(&format!("{}: {}", scenario.name, trio[0].name()));
-            measure::rounds(session, scenario, trio, EFFORT, &mut raw, &progress)?;
+            measure::rounds(session, scenario, trio, effort, &mut raw, &progress)?;
         }
     }
     progress.end();
     println!("A spin of 1 µs per request:");
     let mut all_seen = true;
     for trio in &trios {
-        for scenario in scenarios {
+        for (scenario, _) in scenarios {
             all_seen &= judge(scenario, trio, &raw);
         }
     }
@@ -103,7 +103,8 @@ fn judge(scenario: &Scenario, [base, again, spinning]: &Trio, raw: &Writer) -> b
     let (Some(again), Some(spinning)) = (of(again), of(spinning)) else {
         return false;
     };
-    let seen = spinning.low > again.high.max(0.0);
+    // As everywhere: what differs is what has an interval that leaves no difference out.
+    let seen = spinning.low > 0.0;
     let right = (spinning.value - 1.0).abs() < TOLERANCE_US;
     let none = again.low <= 0.0 && again.high >= 0.0 || again.value.abs() < TOLERANCE_US / 2.0;
     println!(

@@ -1,6 +1,7 @@
 //! What one serving core has, and its life: accept, serve, drain.
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,8 +9,11 @@ use std::sync::atomic::Ordering;
 use hyper::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::{spawn_local, yield_now};
+use tracing::warn;
 
+use super::balance::{Balance, Newcomer, Seat};
 use super::hot::{Answers, Desk};
 use super::sweep::Connections;
 use super::{Shared, connection, listener};
@@ -18,7 +22,7 @@ use crate::snapshot::{Pin, Reader};
 use crate::{clock, limit};
 
 /// Connections to the admin listener at once: some scrapers and probes, and people.
-const ADMIN_CONNECTIONS_MAX: u64 = 64;
+const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Connections taken off the backlog in a drain between two looks at those that are served.
 const BACKLOG_TURN: usize = 64;
 
@@ -39,6 +43,10 @@ pub struct Core {
     pub shared: Arc<Shared>,
     pub surface: Surface,
     pub metrics: Arc<CoreMetrics>,
+    /// Of the surface's listeners.
+    balance: Arc<Balance>,
+    /// Which of them this one is.
+    nth: usize,
     pub(super) connections: Rc<Connections>,
     /// Where reads land first, whoever they are for.
     pub(super) input: RefCell<Box<[u8]>>,
@@ -50,8 +58,14 @@ pub struct Core {
 }
 
 impl Core {
+    /// The core of the `nth` serving thread. Those of the public surface come first.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, surface: Surface, metrics: Arc<CoreMetrics>) -> Self {
+    pub fn new(shared: Arc<Shared>, surface: Surface, nth: usize) -> Self {
+        let metrics = shared.metrics.core(nth);
+        let (balance, nth) = match surface {
+            Surface::Public => (Arc::clone(&shared.balance), nth),
+            Surface::Admin => (Balance::new(1), 0),
+        };
         let connections = Rc::new(Connections::new(&shared.options));
         let reader = RefCell::new(shared.published.reader());
         let answers = Answers::new(shared.options.cache_control.clone(), clock::now());
@@ -60,6 +74,8 @@ impl Core {
             shared,
             surface,
             metrics,
+            balance,
+            nth,
             connections,
             input: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
             desk: Desk::new(answers),
@@ -72,6 +88,11 @@ impl Core {
     /// Whether list reads are answered without hyper.
     pub(super) fn is_hot(&self) -> bool {
         self.shared.options.hot_path && self.surface == Surface::Public
+    }
+
+    /// A seat for a connection that is served here in any case.
+    fn seat(&self) -> Seat {
+        Seat::take(&self.balance, self.nth)
     }
 
     /// The newest snapshot.
@@ -94,7 +115,7 @@ impl Core {
 /// is over. Returns the number of requests that were cut off then: 0 after a clean drain.
 ///
 /// Within a `LocalRuntime`.
-pub async fn serve(core: Core, listener: std::net::TcpListener) -> std::io::Result<usize> {
+pub async fn serve(core: Core, listener: std::net::TcpListener) -> io::Result<usize> {
     let listener = TcpListener::from_std(listener)?;
     let core = Rc::new(core);
     let sweep = spawn_local({
@@ -109,9 +130,13 @@ pub async fn serve(core: Core, listener: std::net::TcpListener) -> std::io::Resu
     if is_limited {
         core.limits.start();
     }
+    let mut newcomers = core.balance.join(core.nth);
     let accept = async {
         loop {
-            admit(&core, listener::accept(&listener).await);
+            tokio::select! {
+                stream = listener::accept(&listener) => place(&core, stream),
+                Some(newcomer) = newcomers.recv() => welcome(&core, newcomer),
+            }
         }
     };
     tokio::select! {
@@ -121,13 +146,14 @@ pub async fn serve(core: Core, listener: std::net::TcpListener) -> std::io::Resu
     // What the kernel has accepted is served: closing the listener would reset it.
     let mut taken = 0;
     while let Some(stream) = listener::accept_waiting(&listener) {
-        admit(&core, stream);
+        admit(&core, stream, core.seat());
         taken += 1;
         if taken % BACKLOG_TURN == 0 {
             yield_now().await;
         }
     }
     drop(listener);
+    welcome_last(&core, newcomers).await;
     let cut_off = tokio::select! {
         () = drained(&core) => 0,
         () = stage.over() => core.connections.end_all(),
@@ -138,8 +164,45 @@ pub async fn serve(core: Core, listener: std::net::TcpListener) -> std::io::Resu
     Ok(cut_off)
 }
 
-fn admit(core: &Rc<Core>, stream: TcpStream) {
-    let admitted = Admitted::new(core);
+/// Serves a connection here, or on the core that shall have it.
+fn place(core: &Rc<Core>, stream: TcpStream) {
+    let seat = Seat::choose(&core.balance, core.nth);
+    if seat.is_at(core.nth) {
+        return admit(core, stream, seat);
+    }
+    let passed_on = stream.into_std().map(|stream| {
+        let newcomer = Newcomer { stream, seat };
+        newcomer.pass_on()
+    });
+    match passed_on {
+        Ok(Ok(())) => core.metrics.connection_passed_on(),
+        Ok(Err(stream)) => {
+            let seat = core.seat();
+            welcome(core, Newcomer { stream, seat });
+        }
+        Err(error) => warn!(%error, "a connection was lost on its way to another core"),
+    }
+}
+
+/// Serves a connection that another core has accepted.
+fn welcome(core: &Rc<Core>, newcomer: Newcomer) {
+    let Newcomer { stream, seat } = newcomer;
+    match TcpStream::from_std(stream) {
+        Ok(stream) => admit(core, stream, seat),
+        Err(error) => warn!(%error, "a connection was lost on its way from another core"),
+    }
+}
+
+/// Serves what is on its way, and no more: who would pass a connection on keeps it.
+async fn welcome_last(core: &Rc<Core>, mut newcomers: Receiver<Newcomer>) {
+    newcomers.close();
+    while let Some(newcomer) = newcomers.recv().await {
+        welcome(core, newcomer);
+    }
+}
+
+fn admit(core: &Rc<Core>, stream: TcpStream, seat: Seat) {
+    let admitted = Admitted::new(core, seat);
     spawn_local(async move {
         let core = &admitted.core;
         if admitted.has_room {
@@ -154,26 +217,25 @@ fn admit(core: &Rc<Core>, stream: TcpStream) {
 /// A connection's share of the counts, given up by its `Drop`: also when its task panics.
 struct Admitted {
     core: Rc<Core>,
+    _seat: Seat,
     has_room: bool,
 }
 
 impl Admitted {
-    fn new(core: &Rc<Core>) -> Self {
+    fn new(core: &Rc<Core>, seat: Seat) -> Self {
         core.metrics.connection_opened();
-        let has_room = match core.surface {
+        let most = match core.surface {
             // Who looks after an overloaded server gets through.
-            Surface::Admin => core.metrics.connections_open() <= ADMIN_CONNECTIONS_MAX,
-            Surface::Public => {
-                let open = core.shared.connections.fetch_add(1, Ordering::Relaxed);
-                open < core.shared.options.connections_max
-            }
+            Surface::Admin => ADMIN_CONNECTIONS_MAX,
+            Surface::Public => core.shared.options.connections_max,
         };
-        let has_room = has_room || core.connections.evict_idlest();
+        let has_room = core.balance.open() <= most || core.connections.evict_idlest();
         if !has_room && core.surface == Surface::Public {
             core.shared.crowded.store(true, Ordering::Relaxed);
         }
         Self {
             core: Rc::clone(core),
+            _seat: seat,
             has_room,
         }
     }
@@ -182,9 +244,6 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.core.metrics.connection_closed();
-        if self.core.surface == Surface::Public {
-            self.core.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        }
         self.core.closed.notify_one();
     }
 }

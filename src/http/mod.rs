@@ -1,6 +1,6 @@
 //! The HTTP side: sockets, connections, requests and their answers.
 //!
-//! Reading order: `listener` accepts, `connection` opens and closes a `socket`, under the deadlines
+//! Reading order: `listener` accepts, `balance` says which core serves, `connection` opens and closes a `socket`, under the deadlines
 //! of `sweep` (and behind a proxy's header, `proxy`). In between, `hot` answers list reads and hands
 //! all else through `gate` to hyper. Behind hyper, `service` takes each request through `router` to
 //! a handler (`todos` with `answer`, `writes` with `writer`, `gifts`, `operations`, `ops`), which
@@ -11,6 +11,7 @@
 mod admission;
 mod answer;
 pub mod auth;
+mod balance;
 mod body;
 mod conditional;
 mod connection;
@@ -39,13 +40,14 @@ mod writer;
 mod writes;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
 
 pub use self::core::{Core, Surface, serve};
 pub use admission::{Options as Admission, RateScope, SlotScope};
+pub use balance::Balance;
 pub use listener::{Sharing, bind, is_listened_to, local_address, probe};
 pub use stamp::{Fixed as LimitHeaders, Told};
 
@@ -100,8 +102,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// How far the process is on its way from starting to stopped.
     pub stage: Stage,
-    /// Open connections over all cores.
-    pub connections: AtomicUsize,
+    /// The open connections of the public surface's cores.
+    pub balance: Arc<Balance>,
     /// Whether a newcomer was turned away by a core with no idle connection of its own.
     pub crowded: AtomicBool,
 }

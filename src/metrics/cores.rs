@@ -27,7 +27,14 @@ const HOT: (&str, &str) = (
     "http_hot_requests_total",
     "List reads among them that were answered without hyper",
 );
-const CONNECTIONS: (&str, &str) = ("http_connections_open", "Open HTTP connections");
+const CONNECTIONS: (&str, &str) = (
+    "http_connections_open",
+    "Open HTTP connections, by serving core (the thread serve-<core>)",
+);
+const PASSED_ON: (&str, &str) = (
+    "http_connections_passed_on_total",
+    "Accepted connections that were passed on to a core with fewer",
+);
 
 const ALLOWED: (&str, &str) = ("limiter_allowed_total", "Limited requests that passed");
 const THROTTLED: (&str, &str) = (
@@ -66,7 +73,8 @@ impl Cores {
             describe(REQUESTS, &["handler", "method", "status"]),
             describe(DURATION, &["handler"]),
             describe(HOT, &[]),
-            describe(CONNECTIONS, &[]),
+            describe(CONNECTIONS, &["core"]),
+            describe(PASSED_ON, &[]),
             describe(ALLOWED, &[]),
             describe(THROTTLED, &["policy"]),
             describe(SHADOWED, &[]),
@@ -162,6 +170,13 @@ impl Cores {
         outcomes.into_iter().map(of_outcome).collect()
     }
 
+    fn connections(&self) -> Vec<Metric> {
+        let of_core = |(nth, core): (usize, &Arc<CoreMetrics>)| {
+            gauge(&[("core", &nth.to_string())], core.connections_open())
+        };
+        self.cores.iter().enumerate().map(of_core).collect()
+    }
+
     fn look_ups(&self) -> Vec<Metric> {
         let results = [
             (LookUp::Found, "found"),
@@ -200,10 +215,11 @@ impl Collector for Cores {
                 MetricType::COUNTER,
                 vec![counter(&[], self.sum(|core| core.hot.get()))],
             ),
+            family(CONNECTIONS, MetricType::GAUGE, self.connections()),
             family(
-                CONNECTIONS,
-                MetricType::GAUGE,
-                vec![gauge(self.sum(CoreMetrics::connections_open))],
+                PASSED_ON,
+                MetricType::COUNTER,
+                vec![counter(&[], self.sum(|core| core.passed_on.get()))],
             ),
             family(
                 ALLOWED,
@@ -221,7 +237,7 @@ impl Collector for Cores {
                 MetricType::COUNTER,
                 vec![self.admissions(Admission::WithoutRedis, &[])],
             ),
-            family(TOKENS, MetricType::GAUGE, vec![gauge(self.tokens())]),
+            family(TOKENS, MetricType::GAUGE, vec![gauge(&[], self.tokens())]),
             family(UNACKNOWLEDGED, MetricType::COUNTER, self.unacknowledged()),
             family(LOOK_UPS, MetricType::COUNTER, self.look_ups()),
         ]
@@ -245,10 +261,10 @@ fn counter(labels: &[(&str, &str)], count: u64) -> Metric {
     metric
 }
 
-fn gauge(value: u64) -> Metric {
+fn gauge(labels: &[(&str, &str)], value: u64) -> Metric {
     let mut gauge = Gauge::default();
     gauge.set_value(as_f64(value));
-    let mut metric = metric(&[]);
+    let mut metric = metric(labels);
     metric.set_gauge(gauge);
     metric
 }

@@ -128,6 +128,7 @@ pub struct CoreMetrics {
     hot: Cell,
     opened: Cell,
     closed: Cell,
+    passed_on: Cell,
     admissions: [Cell; ADMISSIONS],
     unacknowledged: [Cell; UNACKNOWLEDGED],
     look_ups: [Cell; LOOK_UPS],
@@ -196,6 +197,11 @@ impl CoreMetrics {
 
     pub fn connection_closed(&self) {
         self.closed.add(1);
+    }
+
+    /// Counts a connection that this core accepted and another serves.
+    pub fn connection_passed_on(&self) {
+        self.passed_on.add(1);
     }
 
     pub fn connections_open(&self) -> u64 {

@@ -201,9 +201,8 @@ async fn join(threads: Vec<JoinHandle<usize>>) -> usize {
 
 fn serve(shared: Arc<Shared>, surface: Surface, nth: usize, listener: TcpListener) -> usize {
     let stage = shared.stage.clone();
-    let metrics = shared.metrics.core(nth);
     let served = single_threaded_local().and_then(|runtime| {
-        runtime.block_on(http::serve(Core::new(shared, surface, metrics), listener))
+        runtime.block_on(http::serve(Core::new(shared, surface, nth), listener))
     });
     served.unwrap_or_else(|error| {
         stage.fail(format!("a serving thread cannot run: {error}"));

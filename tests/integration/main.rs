@@ -14,6 +14,7 @@ mod services;
 mod admin;
 mod admission;
 mod bad_input;
+mod balance;
 mod cli;
 mod contract;
 mod crash;

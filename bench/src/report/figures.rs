@@ -68,6 +68,13 @@ const TABLES: &[(Table, &str, &str)] = &[
          may allow fewer than 50,000: \"MB at 50000\" is what they come to at the measured bytes a \
          connection. Under 200 is the goal.",
     ),
+    (
+        Table::Spread,
+        "Spread over threads",
+        "Eight serving threads, whatever the machine has, and a closed loop of limit=1 whose \
+         connections are opened anew in each round: the CPU time of the busiest thread, by the mean \
+         of all eight. 1 is even; at 2 the server is full when half of it is.",
+    ),
 ];
 
 /// All tables that there are figures of.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +15,9 @@ use super::*;
 use crate::domain::{Timestamp, Todo};
 use crate::http::auth::{self, Authenticator};
 use crate::http::response::Problem;
-use crate::http::{Admission, LimitHeaders, Options, RateScope, Shared, SlotScope, Surface, Told};
+use crate::http::{
+    Admission, Balance, LimitHeaders, Options, RateScope, Shared, SlotScope, Surface, Told,
+};
 use crate::limit::{self, Limiter, OnFailure, Rule};
 use crate::log::{self, Appender};
 use crate::marks::Marks;
@@ -80,7 +82,6 @@ fn core(rate: RateScope) -> Rc<Core> {
     let stage = Stage::default();
     stage.advance(At::Serving);
     let metrics = Arc::new(Metrics::new(1));
-    let cells = metrics.core(0);
     let store = Directory::new().open().unwrap();
     let (log, _) = log::embedded::open(log::Options::default(), 0, crate::clock::now);
     let limits = limit::Options {
@@ -106,10 +107,10 @@ fn core(rate: RateScope) -> Rc<Core> {
         links: vec![],
         metrics,
         stage,
-        connections: AtomicUsize::new(0),
+        balance: Balance::new(1),
         crowded: AtomicBool::new(false),
     };
-    Rc::new(Core::new(Arc::new(shared), Surface::Public, cells))
+    Rc::new(Core::new(Arc::new(shared), Surface::Public, 0))
 }
 
 /// Serves one connection to its end; gives the number of allocations that this took.

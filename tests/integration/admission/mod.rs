@@ -37,17 +37,21 @@ fn pass_of(client: &mut Client, count: usize) -> usize {
     (0..count).filter(|_| passed(&client.ask(&write()))).count()
 }
 
-/// The value of a metric without labels, or of one with these.
+/// The value of a metric, or of one with these labels; without, the sum over all that it has.
 fn metric(client: &mut Client, name: &str) -> u64 {
     let text = client
         .ask(&crate::harness::get("/metrics"))
         .expect(200)
         .text();
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value
-        .unwrap_or_else(|| panic!("no {name} in {text}"))
-        .parse()
-        .unwrap()
+    let value_of = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        let rest = match rest.strip_prefix('{') {
+            Some(labels) => labels.split_once('}')?.1,
+            None => rest,
+        };
+        Some(rest.strip_prefix(' ')?.parse::<u64>().unwrap())
+    };
+    let values: Vec<u64> = text.lines().filter_map(value_of).collect();
+    assert!(!values.is_empty(), "no {name} in {text}");
+    values.iter().sum()
 }
