@@ -59,18 +59,7 @@ pub fn carry_out(
         let asked = (open::LIMITED, open::CONNECTIONS);
         open::reads(session, (scenario, sides), asked, effort, raw, progress)?;
     }
-    if let Some(sides) = &plan.calls {
-        progress.part("system calls");
-        calls::count(session, sides, raw, progress)?;
-    }
-    if let Some((scenario, sides)) = &plan.idle {
-        progress.part("idle connections");
-        idle::run(session, (scenario, sides), raw, progress)?;
-    }
-    if let Some(scenario) = plan.spread {
-        progress.part("spread over threads");
-        spread::run(session, (scenario, &plan.products), raw, progress)?;
-    }
+    counts(plan, session, raw, progress)?;
     if let Some(rounds) = plan.starts {
         progress.part("starts");
         startup::alone(session, rounds, raw, progress)?;
@@ -91,6 +80,23 @@ pub fn carry_out(
     }
     if plan.has_fleet {
         fleet(plan, session, raw, progress)?;
+    }
+    Ok(())
+}
+
+/// What is counted and not timed.
+fn counts(plan: &Plan, session: &Session, raw: &mut Writer, progress: &Progress) -> Result<()> {
+    if let Some(sides) = &plan.calls {
+        progress.part("system calls");
+        calls::count(session, sides, raw, progress)?;
+    }
+    if let Some((scenario, sides)) = &plan.idle {
+        progress.part("idle connections");
+        idle::run(session, (scenario, sides), raw, progress)?;
+    }
+    if let Some(scenario) = plan.spread {
+        progress.part("spread over threads");
+        spread::run(session, (scenario, &plan.products), raw, progress)?;
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! Which core serves a connection: connection balancing (Envoy's `exact_balance`).
 //!
 //! The kernel spreads newcomers over the listeners of a port by a hash of their addresses. That is
-//! even for thousands and not for a few: of the 16 connections that a proxy keeps to 8 cores, one
-//! core gets four or five and another none, and a connection stays where it is. So a core passes a
+//! even for thousands and not for a few: of the 16 connections that a proxy keeps to 8 cores, the
+//! busiest core gets four and another none, and a connection stays where it is. So a core passes a
 //! newcomer on that would leave it with more connections than the one with the fewest.
+//!
+//! Passing on costs some 10 µs, once a connection. Who opens one for each request pays that for half
+//! of them.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
