@@ -16,7 +16,7 @@ use crate::app::{self, App, DataDir, OpenError, fleet};
 use crate::config::Config;
 use crate::control;
 use crate::http::auth::{Authenticator, Key};
-use crate::http::{Balance, LimitHeaders, Shared, Sharing};
+use crate::http::{self, LimitHeaders, Shared, Sharing};
 use crate::limit::Limiter;
 use crate::runtime::{self, Ended, Servers};
 
@@ -35,7 +35,7 @@ pub fn serve(config: &Config, fleet: Option<&fleet::Options>) -> Result<(), Fail
     let serving_threads = config.cores.count + usize::from(config.admin.is_some());
     let app = deployment.open(config, serving_threads)?;
     let limiter = app::limiter(&config.limits, &app.metrics)?;
-    let shared = shared(config, auth, limiter, &app);
+    let shared = shared(config.http.clone(), auth, limiter, &app);
     let servers = Servers::new(shared, signals, config.cores);
     let ended = runtime.block_on(run(servers, places, &app, config, fleet.is_none()));
     // After a second signal the serving threads are left as they are.
@@ -121,11 +121,11 @@ impl<'a> Deployment<'a> {
     }
 }
 
-fn shared(config: &Config, auth: Authenticator, limiter: Limiter, app: &App) -> Arc<Shared> {
+fn shared(options: http::Options, auth: Authenticator, limiter: Limiter, app: &App) -> Arc<Shared> {
     Arc::new(Shared {
         limit_headers: LimitHeaders::new(limiter.options().rate, limiter.options().slots_max),
         limiter,
-        options: config.http.clone(),
+        options,
         auth,
         published: Arc::clone(&app.published),
         marks: Arc::clone(&app.marks),
@@ -134,7 +134,6 @@ fn shared(config: &Config, auth: Authenticator, limiter: Limiter, app: &App) -> 
         links: app.links.clone(),
         metrics: Arc::clone(&app.metrics),
         stage: app.stage.clone(),
-        balance: Balance::new(config.cores.count),
         crowded: AtomicBool::new(false),
     })
 }

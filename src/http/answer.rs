@@ -57,6 +57,11 @@ impl Answer {
         body.expect("what was there once stays")
     }
 
+    /// Whether the body lies in pieces, as many as the slice has pages.
+    pub fn is_in_pages(&self) -> bool {
+        matches!(self.coding, Coding::Identity | Coding::Gzip)
+    }
+
     /// 304 where the client has it, else 200.
     pub fn response(&self, client_has: bool, cache_control: &HeaderValue) -> Response<Body> {
         let mut response = if client_has {

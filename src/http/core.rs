@@ -9,13 +9,13 @@ use std::sync::atomic::Ordering;
 use hyper::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::Receiver;
 use tokio::task::{spawn_local, yield_now};
+use tokio::time::sleep;
 use tracing::warn;
 
-use super::balance::{Balance, Newcomer, Seat};
+use super::balance::{Newcomer, Newcomers, Place, Seat};
 use super::hot::{Answers, Desk};
-use super::sweep::Connections;
+use super::sweep::{self, Connections};
 use super::{Shared, connection, listener};
 use crate::metrics::CoreMetrics;
 use crate::snapshot::{Pin, Reader};
@@ -43,10 +43,7 @@ pub struct Core {
     pub shared: Arc<Shared>,
     pub surface: Surface,
     pub metrics: Arc<CoreMetrics>,
-    /// Of the surface's listeners.
-    balance: Arc<Balance>,
-    /// Which of them this one is.
-    nth: usize,
+    place: Place,
     pub(super) connections: Rc<Connections>,
     /// Where reads land first, whoever they are for.
     pub(super) input: RefCell<Box<[u8]>>,
@@ -58,14 +55,13 @@ pub struct Core {
 }
 
 impl Core {
-    /// The core of the `nth` serving thread. Those of the public surface come first.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, surface: Surface, nth: usize) -> Self {
-        let metrics = shared.metrics.core(nth);
-        let (balance, nth) = match surface {
-            Surface::Public => (Arc::clone(&shared.balance), nth),
-            Surface::Admin => (Balance::new(1), 0),
-        };
+    pub fn new(
+        shared: Arc<Shared>,
+        surface: Surface,
+        metrics: Arc<CoreMetrics>,
+        place: Place,
+    ) -> Self {
         let connections = Rc::new(Connections::new(&shared.options));
         let reader = RefCell::new(shared.published.reader());
         let answers = Answers::new(shared.options.cache_control.clone(), clock::now());
@@ -74,8 +70,7 @@ impl Core {
             shared,
             surface,
             metrics,
-            balance,
-            nth,
+            place,
             connections,
             input: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
             desk: Desk::new(answers),
@@ -88,11 +83,6 @@ impl Core {
     /// Whether list reads are answered without hyper.
     pub(super) fn is_hot(&self) -> bool {
         self.shared.options.hot_path && self.surface == Surface::Public
-    }
-
-    /// A seat for a connection that is served here in any case.
-    fn seat(&self) -> Seat {
-        Seat::take(&self.balance, self.nth)
     }
 
     /// The newest snapshot.
@@ -111,11 +101,16 @@ impl Core {
     }
 }
 
-/// Serves `listener` until the process drains and every connection is done, or the drain's grace
-/// is over. Returns the number of requests that were cut off then: 0 after a clean drain.
+/// Serves what comes to `listener` and what other cores pass on, until the process drains and every
+/// connection is done, or the drain's grace is over. Returns the number of requests that were cut
+/// off then: 0 after a clean drain.
 ///
 /// Within a `LocalRuntime`.
-pub async fn serve(core: Core, listener: std::net::TcpListener) -> io::Result<usize> {
+pub async fn serve(
+    core: Core,
+    listener: std::net::TcpListener,
+    mut newcomers: Newcomers,
+) -> io::Result<usize> {
     let listener = TcpListener::from_std(listener)?;
     let core = Rc::new(core);
     let sweep = spawn_local({
@@ -130,44 +125,54 @@ pub async fn serve(core: Core, listener: std::net::TcpListener) -> io::Result<us
     if is_limited {
         core.limits.start();
     }
-    let mut newcomers = core.balance.join(core.nth);
-    let accept = async {
-        loop {
-            tokio::select! {
-                stream = listener::accept(&listener) => place(&core, stream),
-                Some(newcomer) = newcomers.recv() => welcome(&core, newcomer),
-            }
-        }
-    };
-    tokio::select! {
-        () = accept => {}
-        () = stage.draining() => {}
-    }
+    take(&core, &listener, &mut newcomers).await;
     // What the kernel has accepted is served: closing the listener would reset it.
     let mut taken = 0;
     while let Some(stream) = listener::accept_waiting(&listener) {
-        admit(&core, stream, core.seat());
+        admit(&core, stream, core.place.seat());
         taken += 1;
         if taken % BACKLOG_TURN == 0 {
             yield_now().await;
         }
     }
     drop(listener);
-    welcome_last(&core, newcomers).await;
+    while let Some(newcomer) = newcomers.recv().await {
+        welcome(&core, newcomer);
+    }
     let cut_off = tokio::select! {
         () = drained(&core) => 0,
-        () = stage.over() => core.connections.end_all(),
+        () = stage.over() => end_all(&core).await,
     };
-    drained(&core).await;
     core.limits.close().await;
     sweep.abort();
     Ok(cut_off)
 }
 
-/// Serves a connection here, or on the core that shall have it.
-fn place(core: &Rc<Core>, stream: TcpStream) {
-    let seat = Seat::choose(&core.balance, core.nth);
-    if seat.is_at(core.nth) {
+/// Takes connections until the process drains. From then on other cores pass none on.
+async fn take(core: &Rc<Core>, listener: &TcpListener, newcomers: &mut Newcomers) {
+    // Beside one another: a pause after an error of one is not cut short by the other.
+    let accepted = async {
+        loop {
+            settle(core, listener::accept(listener).await);
+        }
+    };
+    let passed_on = async {
+        while let Some(newcomer) = newcomers.recv().await {
+            welcome(core, newcomer);
+        }
+    };
+    tokio::select! {
+        () = accepted => {}
+        () = passed_on => {}
+        () = core.shared.stage.draining() => {}
+    }
+    newcomers.close();
+}
+
+/// Serves a connection here, or has the core serve it that shall have it.
+fn settle(core: &Rc<Core>, stream: TcpStream) {
+    let seat = core.place.choose();
+    if core.place.is_of(&seat) {
         return admit(core, stream, seat);
     }
     let passed_on = stream.into_std().map(|stream| {
@@ -177,28 +182,24 @@ fn place(core: &Rc<Core>, stream: TcpStream) {
     match passed_on {
         Ok(Ok(())) => core.metrics.connection_passed_on(),
         Ok(Err(stream)) => {
-            let seat = core.seat();
+            let seat = core.place.seat();
             welcome(core, Newcomer { stream, seat });
         }
-        Err(error) => warn!(%error, "a connection was lost on its way to another core"),
+        Err(error) => lost(&error),
     }
 }
 
-/// Serves a connection that another core has accepted.
+/// Serves a connection that a core has accepted, this one or another.
 fn welcome(core: &Rc<Core>, newcomer: Newcomer) {
     let Newcomer { stream, seat } = newcomer;
     match TcpStream::from_std(stream) {
         Ok(stream) => admit(core, stream, seat),
-        Err(error) => warn!(%error, "a connection was lost on its way from another core"),
+        Err(error) => lost(&error),
     }
 }
 
-/// Serves what is on its way, and no more: who would pass a connection on keeps it.
-async fn welcome_last(core: &Rc<Core>, mut newcomers: Receiver<Newcomer>) {
-    newcomers.close();
-    while let Some(newcomer) = newcomers.recv().await {
-        welcome(core, newcomer);
-    }
+fn lost(error: &io::Error) {
+    warn!(%error, "a connection was lost between two cores");
 }
 
 fn admit(core: &Rc<Core>, stream: TcpStream, seat: Seat) {
@@ -229,7 +230,7 @@ impl Admitted {
             Surface::Admin => ADMIN_CONNECTIONS_MAX,
             Surface::Public => core.shared.options.connections_max,
         };
-        let has_room = core.balance.open() <= most || core.connections.evict_idlest();
+        let has_room = seat.before < most || core.connections.evict_idlest();
         if !has_room && core.surface == Surface::Public {
             core.shared.crowded.store(true, Ordering::Relaxed);
         }
@@ -245,6 +246,18 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         self.core.metrics.connection_closed();
         self.core.closed.notify_one();
+    }
+}
+
+/// Ends every connection, also one whose task has not begun yet; says how many requests were being
+/// served.
+async fn end_all(core: &Core) -> usize {
+    let cut_off = core.connections.end_all();
+    loop {
+        tokio::select! {
+            () = drained(core) => return cut_off,
+            () = sleep(sweep::TICK) => drop(core.connections.end_all()),
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The HTTP side: sockets, connections, requests and their answers.
 //!
-//! Reading order: `listener` accepts, `balance` says which core serves, `connection` opens and closes a `socket`, under the deadlines
-//! of `sweep` (and behind a proxy's header, `proxy`). In between, `hot` answers list reads and hands
-//! all else through `gate` to hyper. Behind hyper, `service` takes each request through `router` to
-//! a handler (`todos` with `answer`, `writes` with `writer`, `gifts`, `operations`, `ops`), which
-//! asks `admission` for the user or the address (`peer`; `stamp` tells the limits), and completes
-//! its `response`. `core` is what one serving core has; nothing of it is shared with another core
-//! but what [`Shared`] holds.
+//! Reading order: `listener` accepts, `balance` says which core serves, `connection` opens and closes
+//! a `socket`, under the deadlines of `sweep` (and behind a proxy's header, `proxy`). In between,
+//! `hot` answers list reads and hands all else through `gate` to hyper. Behind hyper, `service` takes
+//! each request through `router` to a handler (`todos` with `answer`, `writes` with `writer`, `gifts`,
+//! `operations`, `ops`), which asks `admission` for the user or the address (`peer`; `stamp` tells the
+//! limits), and completes its `response`. `core` is what one serving core has; nothing of it is shared
+//! with another core but what [`Shared`] holds.
 
 mod admission;
 mod answer;
@@ -47,7 +47,7 @@ use hyper::header::HeaderValue;
 
 pub use self::core::{Core, Surface, serve};
 pub use admission::{Options as Admission, RateScope, SlotScope};
-pub use balance::Balance;
+pub use balance::{Newcomers, Place, places};
 pub use listener::{Sharing, bind, is_listened_to, local_address, probe};
 pub use stamp::{Fixed as LimitHeaders, Told};
 
@@ -102,8 +102,6 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// How far the process is on its way from starting to stopped.
     pub stage: Stage,
-    /// The open connections of the public surface's cores.
-    pub balance: Arc<Balance>,
     /// Whether a newcomer was turned away by a core with no idle connection of its own.
     pub crowded: AtomicBool,
 }

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::{Signals, single_threaded_local, spawn};
 use crate::clock::Stopwatch;
-use crate::http::{self, Core, Shared, Surface};
+use crate::http::{self, Core, Newcomers, Place, Shared, Surface};
 use crate::stage::{At, Stage};
 
 /// Serving threads.
@@ -101,7 +101,8 @@ impl Servers {
             Surface::Public => 0,
             Surface::Admin => self.cores.count,
         };
-        for (nth, listener) in (first..).zip(listeners) {
+        let places = http::places(listeners.len());
+        for (nth, (listener, place)) in (first..).zip(listeners.into_iter().zip(places)) {
             let pins = Some(&self.pins).filter(|_| surface == Surface::Public);
             let pin = pins.and_then(|pins| pins.get(nth % pins.len().max(1)).copied());
             let shared = Arc::clone(&self.shared);
@@ -111,7 +112,7 @@ impl Servers {
                     if let Some(id) = pin {
                         core_affinity::set_for_current(id);
                     }
-                    serve(shared, surface, nth, listener)
+                    serve((shared, surface, nth), listener, place)
                 })?);
         }
         Ok(())
@@ -199,10 +200,16 @@ async fn join(threads: Vec<JoinHandle<usize>>) -> usize {
     joined.await.unwrap_or(0)
 }
 
-fn serve(shared: Arc<Shared>, surface: Surface, nth: usize, listener: TcpListener) -> usize {
+fn serve(
+    (shared, surface, nth): (Arc<Shared>, Surface, usize),
+    listener: TcpListener,
+    (place, newcomers): (Place, Newcomers),
+) -> usize {
     let stage = shared.stage.clone();
+    let metrics = shared.metrics.core(nth);
     let served = single_threaded_local().and_then(|runtime| {
-        runtime.block_on(http::serve(Core::new(shared, surface, nth), listener))
+        let core = Core::new(shared, surface, metrics, place);
+        runtime.block_on(http::serve(core, listener, newcomers))
     });
     served.unwrap_or_else(|error| {
         stage.fail(format!("a serving thread cannot run: {error}"));

@@ -22,6 +22,11 @@ const LIMITS: usize = 128;
 const CODINGS: usize = 4;
 /// Bytes of a body that is kept whole; larger ones are sent from the snapshot's pages.
 const BODY_BYTES_MAX: usize = 32 << 10;
+/// The same of one that has been read [`READS_TO_JOIN`] times from one snapshot.
+const JOINED_BYTES_MAX: usize = 1 << 20;
+/// A body in one piece is a fifth cheaper to send than one in pages. After so many reads, that has
+/// cost about as much as copying the pages together does, once.
+const READS_TO_JOIN: u32 = 4;
 /// Bytes of all bodies that a core keeps; beyond, they are sent from the pages as well. What the
 /// limits from 1 to 180 take together.
 const BODIES_BYTES_MAX: usize = 4 << 20;
@@ -58,21 +63,39 @@ impl Ready {
         let not_modified = answer.response(true, cache_control);
         let not_modified = Head::write(&mut wire, &head_to_wire(&not_modified), None, date);
         let found = head_to_wire(&answer.response(false, cache_control));
-        let body = answer.body();
-        let body_bytes = body.remaining_bytes();
+        let body_bytes = answer.body().remaining_bytes();
         let found = Head::write(&mut wire, &found, Some(body_bytes), date);
-        let is_small = usize::try_from(body_bytes).is_ok_and(|bytes| bytes <= room);
-        if is_small {
-            body.copy_to(&mut wire);
-        }
         wire.shrink_to_fit();
-        Self {
+        let mut ready = Self {
             wire,
             not_modified,
             found,
             tag: answer.tag().clone(),
-            pages: (!is_small).then(|| Rc::new(answer)),
+            pages: Some(Rc::new(answer)),
             second: date.second,
+        };
+        if usize::try_from(body_bytes).is_ok_and(|bytes| bytes <= room) {
+            ready.join();
+        }
+        ready
+    }
+
+    /// Whether the body lies in pages that fit into `room` together.
+    fn joins_in(&self, room: usize) -> bool {
+        let in_pages = self.pages.as_ref().filter(|answer| answer.is_in_pages());
+        in_pages.is_some_and(|answer| {
+            let bytes = usize::try_from(answer.body().remaining_bytes());
+            bytes.is_ok_and(|bytes| bytes <= room)
+        })
+    }
+
+    /// Copies the body together.
+    fn join(&mut self) {
+        if let Some(answer) = self.pages.take() {
+            let body = answer.body();
+            let bytes = usize::try_from(body.remaining_bytes()).unwrap_or_default();
+            self.wire.reserve_exact(bytes);
+            body.copy_to(&mut self.wire);
         }
     }
 
@@ -178,6 +201,8 @@ pub struct Answers {
 struct Kept {
     limit: Option<usize>,
     ready: Rc<Ready>,
+    /// So often it was read in pages.
+    reads: u32,
 }
 
 impl Answers {
@@ -241,7 +266,12 @@ impl Answers {
     ) -> Option<usize> {
         let place = coding as usize * LIMITS + limit.unwrap_or(0) % LIMITS;
         let kept = &mut self.kept[place];
-        if kept.as_ref().is_some_and(|kept| kept.limit == limit) {
+        if let Some(kept) = kept
+            && kept.limit == limit
+        {
+            if kept.ready.pages.is_some() {
+                kept.read_again(&mut self.bodies_bytes);
+            }
             return Some(place);
         }
         let answer = Answer::of(snapshot, slice, limit, coding)?;
@@ -252,7 +282,27 @@ impl Answers {
         let ready = Ready::new(answer, &self.cache_control, &self.date, room);
         self.bodies_bytes += ready.body_bytes();
         let ready = Rc::new(ready);
-        *kept = Some(Kept { limit, ready });
+        *kept = Some(Kept {
+            limit,
+            ready,
+            reads: 1,
+        });
         Some(place)
+    }
+}
+
+impl Kept {
+    /// It is read in pages once more or, from now on, in one piece, if there is room by then.
+    fn read_again(&mut self, bodies_bytes: &mut usize) {
+        self.reads = self.reads.saturating_add(1);
+        if self.reads != READS_TO_JOIN {
+            return;
+        }
+        let room = JOINED_BYTES_MAX.min(BODIES_BYTES_MAX - *bodies_bytes);
+        if self.ready.joins_in(room) {
+            // A copy where an answer is still being sent.
+            Rc::make_mut(&mut self.ready).join();
+            *bodies_bytes += self.ready.body_bytes();
+        }
     }
 }

@@ -7,17 +7,18 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
+use bytes::Buf;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::*;
 use crate::domain::{Timestamp, Todo};
+use crate::http;
 use crate::http::auth::{self, Authenticator};
 use crate::http::response::Problem;
-use crate::http::{
-    Admission, Balance, LimitHeaders, Options, RateScope, Shared, SlotScope, Surface, Told,
-};
+use crate::http::{Admission, LimitHeaders, Options, RateScope, Shared, SlotScope, Surface, Told};
 use crate::limit::{self, Limiter, OnFailure, Rule};
 use crate::log::{self, Appender};
 use crate::marks::Marks;
@@ -27,8 +28,8 @@ use crate::stage::{At, Stage};
 use crate::store::Reader;
 use crate::store::sqlite::tests::Directory;
 
-/// More than fit an answer that is kept whole.
-const TODOS: i64 = 2_000;
+/// More than fit an answer that is kept in one piece, however often it is read.
+const TODOS: i64 = 8_000;
 
 fn published() -> Arc<Published> {
     let mut builder = snapshot::Builder::new();
@@ -82,6 +83,8 @@ fn core(rate: RateScope) -> Rc<Core> {
     let stage = Stage::default();
     stage.advance(At::Serving);
     let metrics = Arc::new(Metrics::new(1));
+    let cells = metrics.core(0);
+    let (place, _) = http::places(1).remove(0);
     let store = Directory::new().open().unwrap();
     let (log, _) = log::embedded::open(log::Options::default(), 0, crate::clock::now);
     let limits = limit::Options {
@@ -107,10 +110,9 @@ fn core(rate: RateScope) -> Rc<Core> {
         links: vec![],
         metrics,
         stage,
-        balance: Balance::new(1),
         crowded: AtomicBool::new(false),
     };
-    Rc::new(Core::new(Arc::new(shared), Surface::Public, 0))
+    Rc::new(Core::new(Arc::new(shared), Surface::Public, cells, place))
 }
 
 /// Serves one connection to its end; gives the number of allocations that this took.
@@ -159,6 +161,23 @@ fn skip_answer(answers: &mut BufReader<TcpStream>) {
 }
 
 #[test]
+fn who_comes_as_the_grace_ends_is_not_waited_for() {
+    let core = Rc::into_inner(core(RateScope::Writes)).unwrap();
+    core.shared.stage.advance(At::Over);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    // It says nothing, and would be idle for a minute.
+    let _silent = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (_, newcomers) = http::places(1).remove(0);
+    let runtime = crate::runtime::single_threaded_local().unwrap();
+    let served = runtime.block_on(async {
+        let serving = http::serve(core, listener, newcomers);
+        timeout(Duration::from_secs(20), serving).await
+    });
+    served.expect("it ends by itself").unwrap();
+}
+
+#[test]
 fn what_a_slow_client_makes_wait_is_bounded() {
     let mut output = Output::default();
     let mut answers = 0;
@@ -183,6 +202,21 @@ fn what_a_panic_left_on_the_desk_is_sent_to_nobody() {
     let request = "GET /todos?limit=1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
     // One answer, and the end behind it.
     allocations(&core, move |address| ask(address, request, 1, 1));
+}
+
+#[test]
+fn a_large_body_that_is_read_again_and_again_is_kept_in_one_piece() {
+    let core = core(RateScope::Writes);
+    let answers = &mut core.desk.borrow_mut().answers;
+    answers.follow(&core.snapshot());
+    let in_pages = answers.to(Some(2_000), None).pages().unwrap();
+    let in_pages: Vec<u8> = in_pages.flat_map(|page| page.chunk().to_vec()).collect();
+    let reads =
+        |answers: &mut Answers, limit| [(); 4].map(|()| answers.to(limit, None).pages().is_none());
+    assert_eq!(reads(answers, Some(2_000)), [false, false, true, true]);
+    let ready = answers.to(Some(2_000), None);
+    assert_eq!(ready.bytes(ready.found().end..ready.end()), in_pages);
+    assert_eq!(reads(answers, None), [false; 4]);
 }
 
 #[test]

@@ -13,8 +13,12 @@ const GRACE: &str = "20s";
 /// What orderly ends are asked for with.
 const SIGNALS: [&str; 2] = ["TERM", "INT"];
 
+/// With enough cores for most connections to be passed on from one to another.
 fn server() -> Server {
-    Launch::new().env("SHUTDOWN_GRACE", GRACE).start()
+    Launch::new()
+        .env("SHUTDOWN_GRACE", GRACE)
+        .env("SERVER_CORES", "4")
+        .start()
 }
 
 /// Waits until the server takes no more connections: it has seen the signal by then.

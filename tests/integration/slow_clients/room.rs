@@ -65,7 +65,7 @@ fn an_idle_connection_of_another_core_makes_room_soon() {
     let server = launch.start();
     let mut held = server.connect();
     held.ask(&get("/health")).unwrap().expect(200);
-    // The kernel chooses the core: half of these come to the other one.
+    // Each comes to the other core: that one has no connection, and so none to end.
     for _ in 0..8 {
         held = eventually("a newcomer is served", SOON, || {
             let mut newcomer = server.connect();
