@@ -9,7 +9,8 @@ use jsonwebtoken::{
 use serde::{Deserialize, Serialize};
 
 use super::response::Problem;
-use crate::domain::USER_CHARS_MAX;
+use super::tokens::{Good, Tokens};
+use crate::domain::{Timestamp, USER_CHARS_MAX};
 
 /// Bytes of a token, at most; a longer one is refused unread.
 const TOKEN_BYTES_MAX: usize = 8 << 10;
@@ -76,6 +77,8 @@ impl Key {
 #[derive(Deserialize)]
 struct Subject {
     sub: String,
+    /// Seconds since the Unix epoch; any number will do (RFC 7519, 2).
+    exp: f64,
 }
 
 #[derive(Serialize)]
@@ -122,26 +125,41 @@ impl Authenticator {
         Self { key, validation }
     }
 
-    /// The user of a request.
+    /// The user of a request; `tokens` are those that the core has checked.
     ///
     /// # Errors
     /// 401, the same for every cause but that of no `Authorization` at all, whose challenge names
     /// no error (RFC 6750, 3.1).
-    pub fn user(&self, headers: &HeaderMap) -> Result<String, Problem> {
+    pub fn user(
+        &self,
+        headers: &HeaderMap,
+        tokens: &mut Tokens,
+        now: Timestamp,
+    ) -> Result<String, Problem> {
         if !headers.contains_key(AUTHORIZATION) {
             return Err(Problem::unauthorized(false));
         }
         let token = bearer(headers).filter(|token| token.len() <= TOKEN_BYTES_MAX);
+        let now_s = now.as_micros().div_euclid(1_000_000);
         token
-            .and_then(|token| self.subject(token))
+            .and_then(|token| tokens.user(token, now_s, |token| self.check(token)))
             .ok_or_else(|| Problem::unauthorized(true))
     }
 
-    fn subject(&self, token: &str) -> Option<String> {
+    fn check(&self, token: &str) -> Option<Good> {
         let TokenData { header, claims } =
             decode::<Subject>(token, &self.key, &self.validation).ok()?;
         // An extension that the token calls critical is none that is known here (RFC 7515, 4.1.11).
-        Some(claims.sub).filter(|user| header.crit.is_none() && is_user(user))
+        let is_good = header.crit.is_none() && is_user(&claims.sub);
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it saturates, which will do"
+        )]
+        let ends_s = claims.exp.floor() as i64;
+        is_good.then(|| Good {
+            user: claims.sub,
+            until_s: ends_s.saturating_add_unsigned(LEEWAY_S),
+        })
     }
 }
 

@@ -96,16 +96,16 @@ impl Balance {
 
 impl Place {
     /// Seats a connection that came here at the core that shall have it.
-    pub fn choose(&self) -> Seat {
+    pub(super) fn choose(&self) -> Seat {
         Seat::take(&self.balance, self.balance.choose(self.nth))
     }
 
     /// Seats a connection here in any case.
-    pub fn seat(&self) -> Seat {
+    pub(super) fn seat(&self) -> Seat {
         Seat::take(&self.balance, self.nth)
     }
 
-    pub fn is_of(&self, seat: &Seat) -> bool {
+    pub(super) fn is_of(&self, seat: &Seat) -> bool {
         self.nth == seat.nth
     }
 }

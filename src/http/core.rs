@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hyper::StatusCode;
+use hyper::header::HeaderMap;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{spawn_local, yield_now};
@@ -15,7 +16,9 @@ use tracing::warn;
 
 use super::balance::{Newcomer, Newcomers, Place, Seat};
 use super::hot::{Answers, Desk};
+use super::response::Problem;
 use super::sweep::{self, Connections};
+use super::tokens::Tokens;
 use super::{Shared, connection, listener};
 use crate::metrics::CoreMetrics;
 use crate::snapshot::{Pin, Reader};
@@ -49,6 +52,7 @@ pub struct Core {
     pub(super) input: RefCell<Box<[u8]>>,
     pub(super) desk: RefCell<Desk>,
     pub(super) limits: limit::Core,
+    tokens: RefCell<Tokens>,
     reader: RefCell<Reader>,
     /// Told whenever a connection has closed.
     closed: Notify,
@@ -75,6 +79,7 @@ impl Core {
             input: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
             desk: Desk::new(answers),
             limits,
+            tokens: RefCell::default(),
             reader,
             closed: Notify::new(),
         }
@@ -83,6 +88,12 @@ impl Core {
     /// Whether list reads are answered without hyper.
     pub(super) fn is_hot(&self) -> bool {
         self.shared.options.hot_path && self.surface == Surface::Public
+    }
+
+    /// The user of a request; see [`Authenticator::user`](super::auth::Authenticator::user).
+    pub fn user(&self, headers: &HeaderMap) -> Result<String, Problem> {
+        let tokens = &mut self.tokens.borrow_mut();
+        self.shared.auth.user(headers, tokens, clock::now())
     }
 
     /// The newest snapshot.

@@ -14,6 +14,8 @@ mod last;
 mod limited;
 mod output;
 mod ready;
+#[cfg(feature = "instructions")]
+mod rehearsal;
 #[cfg(test)]
 mod tests;
 

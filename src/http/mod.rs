@@ -4,9 +4,9 @@
 //! a `socket`, under the deadlines of `sweep` (and behind a proxy's header, `proxy`). In between,
 //! `hot` answers list reads and hands all else through `gate` to hyper. Behind hyper, `service` takes
 //! each request through `router` to a handler (`todos` with `answer`, `writes` with `writer`, `gifts`,
-//! `operations`, `ops`), which asks `admission` for the user or the address (`peer`; `stamp` tells the
-//! limits), and completes its `response`. `core` is what one serving core has; nothing of it is shared
-//! with another core but what [`Shared`] holds.
+//! `operations`, `ops`), which knows its user by `auth` and `tokens`, asks `admission` for the user or
+//! the address (`peer`; `stamp` tells the limits), and completes its `response`. `core` is what one
+//! serving core has; nothing of it is shared with another core but what [`Shared`] holds.
 
 mod admission;
 mod answer;
@@ -36,6 +36,7 @@ pub mod status;
 mod submit;
 mod sweep;
 mod todos;
+mod tokens;
 mod writer;
 mod writes;
 
@@ -50,6 +51,9 @@ pub use admission::{Options as Admission, RateScope, SlotScope};
 pub use balance::{Newcomers, Place, places};
 pub use listener::{Sharing, bind, is_listened_to, local_address, probe};
 pub use stamp::{Fixed as LimitHeaders, Told};
+// Parts of the request path, for counting their instructions.
+#[cfg(feature = "instructions")]
+pub use {hot::Desk, router::Route, tokens::Tokens};
 
 use crate::limit::Limiter;
 use crate::links::Link;

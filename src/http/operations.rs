@@ -31,7 +31,7 @@ use crate::domain::{Outcome, Position, Recorded};
     ),
 )]
 pub async fn get(call: &Call, position: &str) -> Result<Response<Body>, Problem> {
-    let user = call.core.shared.auth.user(call.headers())?;
+    let user = call.core.user(call.headers())?;
     admit(call, Kind::Read, Some(&user)).await?;
     let unknown = || Problem::not_found("there is no such operation, or its outcome is forgotten");
     let position: Position = position.parse().map_err(|_| unknown())?;

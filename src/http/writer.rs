@@ -28,7 +28,7 @@ impl Writer {
     /// # Errors
     /// 401, what [`admit`] refuses with, or 400 for a malformed key.
     pub async fn of(call: &Call, kind: Kind) -> Result<Self, Problem> {
-        let user = call.core.shared.auth.user(call.headers())?;
+        let user = call.core.user(call.headers())?;
         admit(call, kind, Some(&user)).await?;
         Ok(Self {
             user,

@@ -1,15 +1,16 @@
 //! Instructions of the product's inner parts, counted by Valgrind: the same on a busy machine as on
 //! a quiet one, so a change of a few per cent is seen. They say nothing about the kernel, caches or
 //! waiting; `make bench` does.
-//!
-//! The router and the request path belong to the crate's inside and cannot be called from here.
 
 use std::hint::black_box;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use millpond::domain::{
     Action, Applied, Change, Command, Decision, Hash128, Range, State, Timestamp, Todo, decide,
 };
+use millpond::http::auth::{Authenticator, Key, Options, sign};
+use millpond::http::{Desk, Route, Tokens};
 use millpond::snapshot::{Builder, Coding, Pin, Published, Slice, Snapshot, body};
 use uuid::Uuid;
 
@@ -98,6 +99,57 @@ fn applied() -> Applied {
 }
 
 #[library_benchmark]
+#[bench::todos("/todos")]
+#[bench::todo("/todos/019a0000-0000-7000-8000-000000000000")]
+#[bench::unknown("/todo")]
+fn route(path: &str) -> bool {
+    Route::of(black_box(path)) == Route::Unknown
+}
+
+/// One request that came before on the core, as most do.
+#[library_benchmark]
+#[bench::first(args = ("/todos?limit=1", ""), setup = reading)]
+#[bench::hundred(args = ("/todos?limit=100", ""), setup = reading)]
+#[bench::all(args = ("/todos", ""), setup = reading)]
+#[bench::not_modified(args = ("/todos?limit=1", "If-None-Match: *\r\n"), setup = reading)]
+fn hot_read((mut desk, requests): (Desk, String)) -> (usize, Desk, String) {
+    (
+        desk.rehearse(black_box(requests.as_bytes())),
+        desk,
+        requests,
+    )
+}
+
+/// One whose fields the core has not seen.
+#[library_benchmark]
+#[bench::first(args = ("/todos?limit=1", ""), setup = reading_anew)]
+fn hot_read_anew((mut desk, requests): (Desk, String)) -> (usize, Desk, String) {
+    (
+        desk.rehearse(black_box(requests.as_bytes())),
+        desk,
+        requests,
+    )
+}
+
+#[library_benchmark]
+#[bench::hs256(setup = presenting)]
+fn token_first(
+    (authenticator, headers, mut tokens): (Authenticator, HeaderMap, Tokens),
+) -> (bool, Tokens) {
+    let user = authenticator.user(black_box(&headers), &mut tokens, now());
+    (user.is_ok(), tokens)
+}
+
+#[library_benchmark]
+#[bench::hs256(setup = presenting_again)]
+fn token_again(
+    (authenticator, headers, mut tokens): (Authenticator, HeaderMap, Tokens),
+) -> (bool, Tokens) {
+    let user = authenticator.user(black_box(&headers), &mut tokens, now());
+    (user.is_ok(), tokens)
+}
+
+#[library_benchmark]
 #[bench::first(args = (1,), setup = with_pin)]
 #[bench::hundred(args = (100,), setup = with_pin)]
 #[bench::all(args = (usize::MAX,), setup = with_pin)]
@@ -171,6 +223,56 @@ fn applied_decode(mut bytes: Vec<u8>) -> (Applied, Vec<u8>) {
     (applied, bytes)
 }
 
+fn request(target: &str, fields: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost:8080\r\n{fields}\r\n")
+}
+
+/// A desk that has answered such a request twice: once to make the answer, once to send it again.
+fn reading(target: &str, fields: &str) -> (Desk, String) {
+    let mut desk = Desk::of(pinned());
+    let request = request(target, fields);
+    for _ in 0..2 {
+        assert_eq!(desk.rehearse(request.as_bytes()), 1);
+    }
+    (desk, request)
+}
+
+/// The same, and a request with other fields.
+fn reading_anew(target: &str, fields: &str) -> (Desk, String) {
+    let (desk, _) = reading(target, fields);
+    (
+        desk,
+        request(target, "User-Agent: somebody/1.0\r\nAccept: */*\r\n"),
+    )
+}
+
+/// Within what tokens are good for here.
+fn now() -> Timestamp {
+    millpond::clock::now()
+}
+
+fn presenting() -> (Authenticator, HeaderMap, Tokens) {
+    let options = Options {
+        key: Key::Secret(b"a secret of thirty-two bytes, or".to_vec()),
+        audience: None,
+        issuer: None,
+    };
+    let ends_s = u64::try_from(now().as_micros()).expect("it is after 1970") / 1_000_000 + 3_600;
+    let secret = b"a secret of thirty-two bytes, or";
+    let token = sign(secret, "user-7", ends_s, &options).expect("a valid secret");
+    let mut headers = HeaderMap::new();
+    let value = format!("Bearer {token}").parse().expect("a valid header");
+    headers.insert(AUTHORIZATION, value);
+    (Authenticator::new(options, &[]), headers, Tokens::default())
+}
+
+fn presenting_again() -> (Authenticator, HeaderMap, Tokens) {
+    let (authenticator, headers, mut tokens) = presenting();
+    let user = authenticator.user(&headers, &mut tokens, now());
+    assert!(user.is_ok(), "it is good");
+    (authenticator, headers, tokens)
+}
+
 fn with_pin(limit: usize) -> (&'static Pin, usize) {
     (pinned(), limit)
 }
@@ -192,6 +294,10 @@ fn encoded_applied() -> Vec<u8> {
 }
 
 library_benchmark_group!(
+    name = requests;
+    benchmarks = route, hot_read, hot_read_anew, token_first, token_again
+);
+library_benchmark_group!(
     name = reads;
     benchmarks = slice_and_tag, body_as_chunks, find_by_id
 );
@@ -203,4 +309,4 @@ library_benchmark_group!(
     name = codecs;
     benchmarks = command_encode, command_decode, applied_encode, applied_decode
 );
-main!(library_benchmark_groups = reads, writes, codecs);
+main!(library_benchmark_groups = requests, reads, writes, codecs);

@@ -214,8 +214,8 @@ fn a_large_body_that_is_read_again_and_again_is_kept_in_one_piece() {
     let reads =
         |answers: &mut Answers, limit| [(); 4].map(|()| answers.to(limit, None).pages().is_none());
     assert_eq!(reads(answers, Some(2_000)), [false, false, true, true]);
-    let ready = answers.to(Some(2_000), None);
-    assert_eq!(ready.bytes(ready.found().end..ready.end()), in_pages);
+    let whole = answers.to(Some(2_000), None);
+    assert_eq!(whole.bytes(whole.found().end..whole.end()), in_pages);
     assert_eq!(reads(answers, None), [false; 4]);
 }
 
