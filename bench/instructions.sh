@@ -19,7 +19,8 @@ version=$(sed -n '/^name = "gungraun-runner"$/{n;s/^version = "\(.*\)"$/\1/p;}' 
 runner=$tools/bin/gungraun-runner
 if [ "$("$runner" --version 2>/dev/null)" != "gungraun-runner $version" ]; then
     echo "instructions.sh: installing gungraun-runner $version into bench/target/tools" >&2
-    cargo install --locked --quiet --root "$tools" gungraun-runner --version "$version"
+    cargo install --locked --quiet --root "$tools" --target-dir "$tools/build" \
+        gungraun-runner --version "$version"
 fi
 
 work=$(mktemp -d)

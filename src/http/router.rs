@@ -22,6 +22,7 @@ pub enum Route<'a> {
 }
 
 impl<'a> Route<'a> {
+    #[must_use]
     pub fn of(path: &'a str) -> Self {
         match path {
             "/todos" => Route::Todos,
@@ -49,6 +50,7 @@ impl<'a> Route<'a> {
     }
 
     /// The methods that the path takes, as `Allow` lists them.
+    #[must_use]
     pub fn allow(self) -> &'static str {
         match self {
             Route::Todos => "GET, HEAD, POST, OPTIONS",
@@ -59,6 +61,7 @@ impl<'a> Route<'a> {
         }
     }
 
+    #[must_use]
     pub fn allows(self, method: &Method) -> bool {
         self.allow()
             .split(", ")
@@ -66,6 +69,7 @@ impl<'a> Route<'a> {
     }
 
     /// Whether nothing can be answered before the todos are loaded.
+    #[must_use]
     pub fn needs_todos(self) -> bool {
         matches!(
             self,
@@ -74,6 +78,7 @@ impl<'a> Route<'a> {
     }
 
     /// Whether the route is for operators: health, readiness, metrics, the index.
+    #[must_use]
     pub fn is_operational(self) -> bool {
         matches!(
             self,

@@ -106,7 +106,7 @@ fn route(path: &str) -> bool {
     Route::of(black_box(path)) == Route::Unknown
 }
 
-/// One request that came before on the core, as most do.
+// One request that came before on the core, as most do.
 #[library_benchmark]
 #[bench::first(args = ("/todos?limit=1", ""), setup = reading)]
 #[bench::hundred(args = ("/todos?limit=100", ""), setup = reading)]
@@ -120,7 +120,7 @@ fn hot_read((mut desk, requests): (Desk, String)) -> (usize, Desk, String) {
     )
 }
 
-/// One whose fields the core has not seen.
+// One whose fields the core has not seen.
 #[library_benchmark]
 #[bench::first(args = ("/todos?limit=1", ""), setup = reading_anew)]
 fn hot_read_anew((mut desk, requests): (Desk, String)) -> (usize, Desk, String) {
@@ -251,19 +251,26 @@ fn now() -> Timestamp {
     millpond::clock::now()
 }
 
+/// Who has checked the token of somebody else.
 fn presenting() -> (Authenticator, HeaderMap, Tokens) {
+    let secret = b"a secret of thirty-two bytes, or";
     let options = Options {
-        key: Key::Secret(b"a secret of thirty-two bytes, or".to_vec()),
+        key: Key::Secret(secret.to_vec()),
         audience: None,
         issuer: None,
     };
     let ends_s = u64::try_from(now().as_micros()).expect("it is after 1970") / 1_000_000 + 3_600;
-    let secret = b"a secret of thirty-two bytes, or";
-    let token = sign(secret, "user-7", ends_s, &options).expect("a valid secret");
-    let mut headers = HeaderMap::new();
-    let value = format!("Bearer {token}").parse().expect("a valid header");
-    headers.insert(AUTHORIZATION, value);
-    (Authenticator::new(options, &[]), headers, Tokens::default())
+    let headers = |user| {
+        let token = sign(secret, user, ends_s, &options).expect("a valid secret");
+        let value = format!("Bearer {token}").parse().expect("a valid header");
+        HeaderMap::from_iter([(AUTHORIZATION, value)])
+    };
+    let (others, own) = (headers("user-6"), headers("user-7"));
+    let authenticator = Authenticator::new(options.clone(), &[]);
+    let mut tokens = Tokens::default();
+    let known = authenticator.user(&others, &mut tokens, now());
+    assert!(known.is_ok(), "it is good");
+    (authenticator, own, tokens)
 }
 
 fn presenting_again() -> (Authenticator, HeaderMap, Tokens) {
