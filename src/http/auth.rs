@@ -204,3 +204,41 @@ pub fn sign(
         &EncodingKey::from_secret(secret),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::clock;
+
+    const SECRET: &[u8] = b"a secret of thirty-two bytes, or";
+
+    /// Up to when a token with this `exp` is good.
+    fn until_s(exp: &Value) -> Option<i64> {
+        let claims = json!({ "sub": "alice", "exp": exp });
+        let key = EncodingKey::from_secret(SECRET);
+        let token = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+        let options = Options {
+            key: Key::Secret(SECRET.to_vec()),
+            audience: None,
+            issuer: None,
+        };
+        let good = Authenticator::new(options, &[]).check(&token)?;
+        assert_eq!(good.user, "alice");
+        Some(good.until_s)
+    }
+
+    #[test]
+    fn a_token_is_good_until_it_ends_give_or_take_what_clocks_differ() {
+        let now_s = clock::now().as_micros() / 1_000_000;
+        assert_eq!(until_s(&json!(now_s + 600)), Some(now_s + 605));
+        #[expect(clippy::cast_precision_loss, reason = "it is far below 2^52")]
+        let half = now_s as f64 + 600.5;
+        assert_eq!(until_s(&json!(half)), Some(now_s + 605));
+        assert_eq!(until_s(&json!(now_s - 2)), Some(now_s + 3));
+        assert_eq!(until_s(&json!(now_s - 60)), None);
+        assert_eq!(until_s(&json!(u64::MAX)), Some(i64::MAX));
+        assert_eq!(until_s(&json!("tomorrow")), None);
+    }
+}

@@ -143,7 +143,11 @@ pub async fn serve(
         admit(&core, stream, core.place.seat());
         taken += 1;
         if taken % BACKLOG_TURN == 0 {
-            yield_now().await;
+            tokio::select! {
+                biased;
+                () = stage.over() => break,
+                () = yield_now() => {}
+            }
         }
     }
     drop(listener);

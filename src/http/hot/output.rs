@@ -12,7 +12,7 @@ use hyper::Response;
 use super::super::response::{Body, head_to_wire};
 use super::super::socket::Socket;
 use super::super::stamp::Lines;
-use super::ready::{DATE, Ready};
+use super::ready::{Behind, DATE, Ready};
 use crate::snapshot::{Chunk, Parts};
 
 /// Pieces that wait and that one write takes, at most.
@@ -27,7 +27,7 @@ const COPIES_MAX: usize = 16 << 10;
 /// Answers on their way. A core has one that its connections use in turn; a connection has one of
 /// its own only while its client is slower than the kernel's buffers are deep. Small answers and
 /// header fields are copied together, and no larger body is: what it holds is some pieces, some
-/// 20 kB of copies and, through the pieces, an old snapshot.
+/// 20 kB of copies and, through the pieces, an old snapshot or what a core kept of one.
 #[derive(Default)]
 pub struct Output {
     pieces: Vec<Piece>,
@@ -122,8 +122,14 @@ impl Output {
         } else {
             self.pieces.push(Piece::Ready(Rc::clone(ready), begin..end));
         }
-        self.rest = ready.pages();
-        self.fill();
+        match ready.behind() {
+            Behind::Nothing => {}
+            Behind::Pages(pages) => {
+                self.rest = Some(pages);
+                self.fill();
+            }
+            Behind::Joined(body) => self.pieces.push(Piece::Page(body)),
+        }
     }
 
     /// Puts the head of a 200 behind what is there. To HEAD, the length is among the answer's own

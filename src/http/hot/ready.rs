@@ -5,9 +5,11 @@
 //! nothing. The heads are made of the very response that hyper is given. A core's answers are its
 //! own: nothing is shared or locked.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use hyper::header::HeaderValue;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
@@ -15,34 +17,50 @@ use super::super::answer::{Answer, best};
 use super::super::conditional::{Accepts, names};
 use super::super::response::head_to_wire;
 use crate::domain::Timestamp;
-use crate::snapshot::{Coding, Parts, Pin, Slice};
+use crate::snapshot::{Chunk, Coding, Parts, Pin, Slice};
 
 /// Limits that a core keeps apart in each coding. Larger ones displace one another.
 const LIMITS: usize = 128;
 const CODINGS: usize = 4;
 /// Bytes of a body that is kept whole; larger ones are sent from the snapshot's pages.
 const BODY_BYTES_MAX: usize = 32 << 10;
-/// The same of one that has been read [`READS_TO_JOIN`] times from one snapshot.
+/// The same of one that was sent [`SENT_TO_JOIN`] times from one snapshot.
 const JOINED_BYTES_MAX: usize = 1 << 20;
-/// A body in one piece is a fifth cheaper to send than one in pages. After so many reads, that has
-/// cost about as much as copying the pages together does, once.
-const READS_TO_JOIN: u32 = 4;
+/// A body in one piece is a fifth cheaper to send than one in pages. After so many, that has cost about
+/// as much as copying the pages together does, once.
+const SENT_TO_JOIN: u32 = 4;
 /// Bytes of all bodies that a core keeps; beyond, they are sent from the pages as well. What the
-/// limits from 1 to 180 take together.
+/// limits from 1 to 180 take together. Large ones are joined while less than half of it is taken.
 const BODIES_BYTES_MAX: usize = 4 << 20;
 
-/// An answer as it is sent: the head of its 304, that of its 200 and, where it is kept whole, the
-/// body, in one piece.
+/// An answer as it is sent: the head of its 304, that of its 200 and, where it is small, the body, in
+/// one piece.
 #[derive(Clone)]
 pub struct Ready {
     wire: Vec<u8>,
     not_modified: Head,
     found: Head,
-    /// Set where the body is sent from the snapshot's pages.
-    pages: Option<Rc<Answer>>,
+    body: Place,
     tag: HeaderValue,
     /// The second that both heads' `Date` names.
     second: i64,
+}
+
+/// Where the body of a 200 is.
+#[derive(Clone)]
+enum Place {
+    /// Behind the head.
+    Wire,
+    /// In the snapshot's pages, from where it was sent so often.
+    Pages(Rc<Answer>, Cell<u32>),
+    Joined(Bytes),
+}
+
+/// What is to be sent behind what stands ready.
+pub enum Behind {
+    Nothing,
+    Pages(Parts),
+    Joined(Chunk),
 }
 
 /// Where a head stands in the wire's bytes, and where more fields may be put into it: hyper writes
@@ -65,38 +83,41 @@ impl Ready {
         let found = head_to_wire(&answer.response(false, cache_control));
         let body_bytes = answer.body().remaining_bytes();
         let found = Head::write(&mut wire, &found, Some(body_bytes), date);
+        let is_small = usize::try_from(body_bytes).is_ok_and(|bytes| bytes <= room);
+        if is_small {
+            answer.body().copy_to(&mut wire);
+        }
         wire.shrink_to_fit();
-        let mut ready = Self {
+        let tag = answer.tag().clone();
+        Self {
             wire,
             not_modified,
             found,
-            tag: answer.tag().clone(),
-            pages: Some(Rc::new(answer)),
+            body: if is_small {
+                Place::Wire
+            } else {
+                Place::Pages(Rc::new(answer), Cell::new(0))
+            },
+            tag,
             second: date.second,
+        }
+    }
+
+    /// The body in one piece, if it is sent from pages, has been often enough, and fits into `room`.
+    fn joined(&self, room: usize) -> Option<Bytes> {
+        let Place::Pages(answer, sent) = &self.body else {
+            return None;
         };
-        if usize::try_from(body_bytes).is_ok_and(|bytes| bytes <= room) {
-            ready.join();
+        if sent.get() < SENT_TO_JOIN || !answer.is_in_pages() {
+            return None;
         }
-        ready
-    }
-
-    /// Whether the body lies in pages that fit into `room` together.
-    fn joins_in(&self, room: usize) -> bool {
-        let in_pages = self.pages.as_ref().filter(|answer| answer.is_in_pages());
-        in_pages.is_some_and(|answer| {
-            let bytes = usize::try_from(answer.body().remaining_bytes());
-            bytes.is_ok_and(|bytes| bytes <= room)
+        let body = answer.body();
+        let bytes = usize::try_from(body.remaining_bytes()).ok()?;
+        (bytes <= room).then(|| {
+            let mut joined = Vec::with_capacity(bytes);
+            body.copy_to(&mut joined);
+            joined.into()
         })
-    }
-
-    /// Copies the body together.
-    fn join(&mut self) {
-        if let Some(answer) = self.pages.take() {
-            let body = answer.body();
-            let bytes = usize::try_from(body.remaining_bytes()).unwrap_or_default();
-            self.wire.reserve_exact(bytes);
-            body.copy_to(&mut self.wire);
-        }
     }
 
     pub fn bytes(&self, range: Range<usize>) -> &[u8] {
@@ -116,10 +137,16 @@ impl Ready {
         self.wire.len()
     }
 
-    /// What of the body does not stand here.
-    pub fn pages(&self) -> Option<Parts> {
-        let answer = self.pages.as_ref()?;
-        Some(answer.body().into_parts())
+    /// What is sent of the body behind that.
+    pub fn behind(&self) -> Behind {
+        match &self.body {
+            Place::Wire => Behind::Nothing,
+            Place::Pages(answer, sent) => {
+                sent.set(sent.get().saturating_add(1));
+                Behind::Pages(answer.body().into_parts())
+            }
+            Place::Joined(bytes) => Behind::Joined(Chunk::from(bytes.clone())),
+        }
     }
 
     /// Whether a client with this `If-None-Match` has it.
@@ -128,8 +155,13 @@ impl Ready {
         tags == tag || std::str::from_utf8(tags).is_ok_and(|tags| names(tags, tag))
     }
 
+    /// Bytes of the body that are kept for it.
     fn body_bytes(&self) -> usize {
-        self.wire.len() - self.found.end
+        match &self.body {
+            Place::Wire => self.wire.len() - self.found.end,
+            Place::Pages(..) => 0,
+            Place::Joined(bytes) => bytes.len(),
+        }
     }
 
     fn set_date(&mut self, date: &Date) {
@@ -201,8 +233,6 @@ pub struct Answers {
 struct Kept {
     limit: Option<usize>,
     ready: Rc<Ready>,
-    /// So often it was read in pages.
-    reads: u32,
 }
 
 impl Answers {
@@ -269,8 +299,11 @@ impl Answers {
         if let Some(kept) = kept
             && kept.limit == limit
         {
-            if kept.ready.pages.is_some() {
-                kept.read_again(&mut self.bodies_bytes);
+            let room =
+                JOINED_BYTES_MAX.min((BODIES_BYTES_MAX / 2).saturating_sub(self.bodies_bytes));
+            if let Some(joined) = kept.ready.joined(room) {
+                self.bodies_bytes += joined.len();
+                Rc::make_mut(&mut kept.ready).body = Place::Joined(joined);
             }
             return Some(place);
         }
@@ -282,27 +315,7 @@ impl Answers {
         let ready = Ready::new(answer, &self.cache_control, &self.date, room);
         self.bodies_bytes += ready.body_bytes();
         let ready = Rc::new(ready);
-        *kept = Some(Kept {
-            limit,
-            ready,
-            reads: 1,
-        });
+        *kept = Some(Kept { limit, ready });
         Some(place)
-    }
-}
-
-impl Kept {
-    /// It is read in pages once more or, from now on, in one piece, if there is room by then.
-    fn read_again(&mut self, bodies_bytes: &mut usize) {
-        self.reads = self.reads.saturating_add(1);
-        if self.reads != READS_TO_JOIN {
-            return;
-        }
-        let room = JOINED_BYTES_MAX.min(BODIES_BYTES_MAX - *bodies_bytes);
-        if self.ready.joins_in(room) {
-            // A copy where an answer is still being sent.
-            Rc::make_mut(&mut self.ready).join();
-            *bodies_bytes += self.ready.body_bytes();
-        }
     }
 }

@@ -13,6 +13,7 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::ready::Behind;
 use super::*;
 use crate::domain::{Timestamp, Todo};
 use crate::http;
@@ -205,18 +206,28 @@ fn what_a_panic_left_on_the_desk_is_sent_to_nobody() {
 }
 
 #[test]
-fn a_large_body_that_is_read_again_and_again_is_kept_in_one_piece() {
+fn a_large_body_that_is_sent_again_and_again_is_kept_in_one_piece() {
     let core = core(RateScope::Writes);
     let answers = &mut core.desk.borrow_mut().answers;
     answers.follow(&core.snapshot());
-    let in_pages = answers.to(Some(2_000), None).pages().unwrap();
+    let limit = Some(2_000);
+    let Behind::Pages(in_pages) = answers.to(limit, None).behind() else {
+        panic!("it is too large to be kept at once");
+    };
     let in_pages: Vec<u8> = in_pages.flat_map(|page| page.chunk().to_vec()).collect();
-    let reads =
-        |answers: &mut Answers, limit| [(); 4].map(|()| answers.to(limit, None).pages().is_none());
-    assert_eq!(reads(answers, Some(2_000)), [false, false, true, true]);
-    let whole = answers.to(Some(2_000), None);
-    assert_eq!(whole.bytes(whole.found().end..whole.end()), in_pages);
-    assert_eq!(reads(answers, None), [false; 4]);
+    let is_joined = |behind| matches!(behind, Behind::Joined(_));
+    // To be asked for what one has already does not count.
+    let sent = [(); 5].map(|()| {
+        answers.to(limit, None);
+        is_joined(answers.to(limit, None).behind())
+    });
+    assert_eq!(sent, [false, false, false, true, true]);
+    let Behind::Joined(whole) = answers.to(limit, None).behind() else {
+        panic!("it stays");
+    };
+    assert_eq!(whole.chunk(), in_pages);
+    let sent = [(); 8].map(|()| is_joined(answers.to(None, None).behind()));
+    assert_eq!(sent, [false; 8], "it is too large");
 }
 
 #[test]
