@@ -3,8 +3,8 @@
 //! Reading order: `scenario` (what is asked), `sides` and `peers` (who answers), `measure` (one run,
 //! and the rounds that alternate), `proc` and `stats` (what is counted and how it is summed up),
 //! then the parts that have `load` as their client: `writes`, `open`, `people`, on a `deployment` or a
-//! `fleet`, and `beside` the reads; `ceilings` and `catch_up` beside them; `idle`, `spread`; `plan`, `course` and
-//! `report`.
+//! `fleet`, and `beside` the reads; `ceilings` and `catch_up` beside them; `idle`, `spread`; `plan`,
+//! `course` and `report`.
 
 mod allocations;
 mod beside;

@@ -106,12 +106,13 @@ fn route(path: &str) -> bool {
     Route::of(black_box(path)) == Route::Unknown
 }
 
-// One request that came before on the core, as most do.
+// One request, of which most came before on the core.
 #[library_benchmark]
 #[bench::first(args = ("/todos?limit=1", ""), setup = reading)]
 #[bench::hundred(args = ("/todos?limit=100", ""), setup = reading)]
 #[bench::all(args = ("/todos", ""), setup = reading)]
 #[bench::not_modified(args = ("/todos?limit=1", "If-None-Match: *\r\n"), setup = reading)]
+#[bench::anew(args = ("/todos?limit=1", ""), setup = reading_anew)]
 fn hot_read((mut desk, requests): (Desk, String)) -> (usize, Desk, String) {
     (
         desk.rehearse(black_box(requests.as_bytes())),
@@ -120,29 +121,10 @@ fn hot_read((mut desk, requests): (Desk, String)) -> (usize, Desk, String) {
     )
 }
 
-// One whose fields the core has not seen.
 #[library_benchmark]
-#[bench::first(args = ("/todos?limit=1", ""), setup = reading_anew)]
-fn hot_read_anew((mut desk, requests): (Desk, String)) -> (usize, Desk, String) {
-    (
-        desk.rehearse(black_box(requests.as_bytes())),
-        desk,
-        requests,
-    )
-}
-
-#[library_benchmark]
-#[bench::hs256(setup = presenting)]
-fn token_first(
-    (authenticator, headers, mut tokens): (Authenticator, HeaderMap, Tokens),
-) -> (bool, Tokens) {
-    let user = authenticator.user(black_box(&headers), &mut tokens, now());
-    (user.is_ok(), tokens)
-}
-
-#[library_benchmark]
-#[bench::hs256(setup = presenting_again)]
-fn token_again(
+#[bench::first(setup = presenting)]
+#[bench::again(setup = presenting_again)]
+fn token(
     (authenticator, headers, mut tokens): (Authenticator, HeaderMap, Tokens),
 ) -> (bool, Tokens) {
     let user = authenticator.user(black_box(&headers), &mut tokens, now());
@@ -302,7 +284,7 @@ fn encoded_applied() -> Vec<u8> {
 
 library_benchmark_group!(
     name = requests;
-    benchmarks = route, hot_read, hot_read_anew, token_first, token_again
+    benchmarks = route, hot_read, token
 );
 library_benchmark_group!(
     name = reads;
