@@ -1,10 +1,9 @@
 //! One core's questions: collected, sent in one call, answered.
 //!
 //! A core has two lanes, each with at most one call in flight; what comes meanwhile waits and goes
-//! out together. There is no timer that a request waits for: a lane that is free sends at once, and
-//! under load a call's time is what collects the next batch. Only the first lane speaks of slots, so
-//! the absolute counts it tells are never older than the last it told; it does so when there is
-//! something to say, and with each heartbeat.
+//! out together, when `pace` says. Only the first lane speaks of slots, so the absolute counts it
+//! tells are never older than the last it told; it does so when there is something to say, and with
+//! each heartbeat.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -21,6 +20,7 @@ use super::away::Away;
 use super::breaker::Breaker;
 use super::holder::Holder;
 use super::lane::Lane;
+use super::pace::Pace;
 use super::queue::{Batch, Entry, Many, Queue, Single};
 use super::script::{Answer, Asked, CONNECT_TIMEOUT, Failed, Lease, Reply, Script};
 use super::{HEARTBEAT, LEASE, PROBE_EVERY, Server};
@@ -33,6 +33,7 @@ pub struct Core {
     server: Arc<Server>,
     queue: RefCell<Queue>,
     lanes: [Rc<Lane>; LANES],
+    pace: Pace,
     holder: Rc<Holder>,
     /// This core among all holders of slots, once it has started.
     name: OnceCell<String>,
@@ -62,6 +63,7 @@ impl Core {
             breaker: Breaker::new(Arc::clone(&server)),
             queue: RefCell::default(),
             lanes,
+            pace: Pace::default(),
             holder,
             sequence: Cell::new(0),
             lease: Cell::new(None),
@@ -101,7 +103,7 @@ impl Core {
     async fn meet(&self) {
         let lane = &self.lanes[0];
         let waited_for = async {
-            if self.queue.borrow().is_empty(true) {
+            if self.queue.borrow().is_empty() {
                 lane.idle(CONNECT_TIMEOUT).await;
             }
             sleep(self.server.options.timeout).await;
@@ -148,8 +150,12 @@ impl Core {
         self.breaker.is_open() || self.script.get().is_none()
     }
 
-    /// Has a lane look at the queue, if one is idle. One that is not looks before it idles.
+    /// Has a lane look at the queue, if one is idle and it is time. One that is not looks before it
+    /// idles.
     fn wake(&self, needs_slot: bool) {
+        if !self.pace.is_time(&self.queue.borrow(), needs_slot) {
+            return;
+        }
         // Slots are the first lane's, which is therefore the last to be troubled with the rest.
         let fitting = if needs_slot {
             &self.lanes[..1]
@@ -168,6 +174,7 @@ impl Core {
             if !self.work(nth).await {
                 self.leave_behind();
             }
+            self.pace.gather(&self.queue, slots).await;
             let batch = self.queue.borrow_mut().take(slots);
             let slots = slots && self.speaks_of_slots(&batch);
             if slots || !batch.is_empty() {
@@ -183,7 +190,9 @@ impl Core {
         if self.breaker.is_open() {
             // Nobody waits for Redis now: the first lane looks whether it is back, the other rests.
             sleep(if slots { PROBE_EVERY } else { HEARTBEAT }).await;
-        } else if self.queue.borrow().is_empty(slots) && !(slots && self.holder.has_news()) {
+        } else if !self.pace.is_time(&self.queue.borrow(), slots)
+            && !(slots && self.holder.has_news())
+        {
             let told = slots.then(|| self.told.get().elapsed());
             lane.idle(HEARTBEAT.saturating_sub(told.unwrap_or_default()))
                 .await;
@@ -213,7 +222,10 @@ impl Core {
     }
 
     async fn decide(&self, batch: Batch, slots: bool) {
+        let requests = batch.requests();
+        self.pace.sent(requests);
         let replied = self.call(&batch, slots).await;
+        self.pace.over(requests);
         match replied {
             Ok(reply) => {
                 // The first lane is who looks; while it pauses, nobody shall wait for it.
@@ -228,7 +240,7 @@ impl Core {
                 self.lanes[0].nudge();
                 self.away.decide(batch);
                 // Nobody waits behind a call that failed.
-                while !self.queue.borrow().is_empty(true) {
+                while !self.queue.borrow().is_empty() {
                     let waiting = self.queue.borrow_mut().take(true);
                     self.away.decide(waiting);
                 }

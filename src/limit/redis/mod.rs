@@ -1,9 +1,9 @@
 //! Limits of a fleet: Redis decides, for all servers, by its own clock.
 //!
 //! Reading order: `script` is one call of `lua/admit.lua` and its answer, `queue` what waits for
-//! one, `core` sends what waits and hands out the answers, `holder` counts a core's slots, `breaker`
-//! says when Redis is taken for away. Then `away` decides, by the policy: with this server's share,
-//! which [`Local`] counts.
+//! one, `pace` when that is worth one, `core` sends what waits and hands out the answers, `holder`
+//! counts a core's slots, `breaker` says when Redis is taken for away. Then `away` decides, by the
+//! policy: with this server's share, which [`Local`] counts.
 //!
 //! A server is a name made at its start, and each of its cores a holder of slots with its own
 //! sequence of calls. So a call that arrives late is known as such, a core that died holds its slots
@@ -16,6 +16,7 @@ mod check;
 mod core;
 mod holder;
 mod lane;
+mod pace;
 mod queue;
 mod script;
 #[cfg(test)]

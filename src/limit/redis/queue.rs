@@ -63,6 +63,8 @@ pub(super) struct Entry<W> {
 pub(super) struct Group<W> {
     pub entries: Vec<Entry<W>>,
     index: HashMap<Key, usize>,
+    /// How many have come, with those who have left.
+    requests: usize,
     /// How long the first of them waits.
     waits: Stopwatch,
 }
@@ -72,6 +74,7 @@ impl<W> Default for Group<W> {
         Self {
             entries: Vec::new(),
             index: HashMap::new(),
+            requests: 0,
             waits: Stopwatch::start(),
         }
     }
@@ -79,6 +82,7 @@ impl<W> Default for Group<W> {
 
 impl<W: Waits> Group<W> {
     fn push(&mut self, key: Key, waiter: W) {
+        self.requests += waiter.requests();
         if let Some(&at) = self.index.get(&key) {
             self.entries[at].waiters.push(waiter);
             return;
@@ -88,6 +92,10 @@ impl<W: Waits> Group<W> {
             key,
             waiters: vec![waiter],
         });
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() >= KEYS_PER_CALL_MAX
     }
 
     /// Takes out who has left meanwhile: nothing is to be taken for them.
@@ -109,15 +117,21 @@ impl<W> Default for Groups<W> {
 
 impl<W: Waits> Groups<W> {
     fn push(&mut self, key: Key, waiter: W) {
-        let is_full = |group: &mut Group<W>| {
-            group.entries.len() >= KEYS_PER_CALL_MAX && !group.index.contains_key(&key)
-        };
+        let is_full = |group: &mut Group<W>| group.is_full() && !group.index.contains_key(&key);
         if self.0.back_mut().is_none_or(is_full) {
             self.0.push_back(Group::default());
         }
         if let Some(group) = self.0.back_mut() {
             group.push(key, waiter);
         }
+    }
+
+    fn requests(&self) -> usize {
+        self.0.iter().map(|group| group.requests).sum()
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.front().is_some_and(Group::is_full)
     }
 
     /// The group in front, if it has waited for so long.
@@ -151,6 +165,10 @@ impl Batch {
 
     pub fn wants_slots(&self) -> bool {
         !(self.with_slot.entries.is_empty() && self.alone.is_empty())
+    }
+
+    pub fn requests(&self) -> usize {
+        self.plain.requests + self.with_slot.requests + self.alone.len()
     }
 }
 
@@ -201,8 +219,22 @@ impl Queue {
         })
     }
 
-    pub fn is_empty(&self, slots: bool) -> bool {
-        let no_slots = self.with_slot.0.is_empty() && self.alone.is_empty();
-        self.plain.0.is_empty() && (no_slots || !slots)
+    /// How many requests wait, of those that a call may be about; `slots` as in [`Queue::take`].
+    pub fn requests(&self, slots: bool) -> usize {
+        let with_slots = self.with_slot.requests() + self.alone.len();
+        self.plain.requests() + if slots { with_slots } else { 0 }
+    }
+
+    pub fn wants_slots(&self) -> bool {
+        !(self.with_slot.0.is_empty() && self.alone.is_empty())
+    }
+
+    /// Whether what waits fills a call.
+    pub fn is_full(&self) -> bool {
+        self.plain.is_full() || self.with_slot.is_full()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.plain.0.is_empty() && !self.wants_slots()
     }
 }
