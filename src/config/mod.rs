@@ -205,13 +205,8 @@ impl Settings {
 
     /// In a fleet a batch costs more than a sync of the disk: requests to two services, and a record of
     /// the feed that every server takes in.
-    fn batch_linger(&self, is_fleet: bool) -> Duration {
-        let default = if is_fleet {
-            FLEET_BATCH_LINGER
-        } else {
-            Duration::ZERO
-        };
-        self.batch_linger.unwrap_or(default)
+    fn batch_linger(&self, is_fleet: bool) -> Option<Duration> {
+        self.batch_linger.or(is_fleet.then_some(FLEET_BATCH_LINGER))
     }
 
     fn shutdown(&self, is_fleet: bool) -> Result<Shutdown, BadConfig> {

@@ -28,7 +28,8 @@ pub struct Options {
     pub batch_bytes_max: usize,
     /// How long after the batch before it one that is not full waits for more: who writes alone
     /// waits for nothing. Zero: while one batch is committed the next one gathers, and no more.
-    pub linger: Duration,
+    /// `None`: a log in memory finds out what pays; over Kafka it is zero.
+    pub linger: Option<Duration>,
 }
 
 impl Options {
@@ -37,7 +38,7 @@ impl Options {
         queue_bytes_max: 64 << 20,
         batch_commands_max: 4_096,
         batch_bytes_max: 8 << 20,
-        linger: Duration::ZERO,
+        linger: Some(Duration::ZERO),
     };
 }
 

@@ -5,6 +5,7 @@
 //! (group commit). Offsets are given when a batch is handed out, beginning at the store's
 //! position, so that they have no gaps and start again where the store stands.
 
+mod gather;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
+use self::gather::Gather;
 use super::{AppendError, Linger, Options, Strange};
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::domain::{Batch, Command, Payload, Position, Range, Record, Stored};
 
 /// The one partition there is.
@@ -35,13 +37,16 @@ struct Queue {
     entries: VecDeque<Entry>,
     /// Invariant: the sum of the entries' sizes.
     size_bytes: usize,
+    /// Whether the consumer waits for the next entry, be it the first or not.
+    gathers: bool,
     closed: bool,
 }
 
 struct Shared {
     options: Options,
     queue: Mutex<Queue>,
-    /// Told when the first entry arrives, when a batch is full and when the queue is closed.
+    /// Told when an entry arrives that is the first or waited for, when a batch is full and when the
+    /// queue is closed.
     arrived: Notify,
 }
 
@@ -59,7 +64,10 @@ pub fn open(options: Options, next_offset: u64, clock: Clock) -> (Appender, Cons
         }),
     };
     let consumer = Consumer {
-        linger: Linger::new(shared.options.linger),
+        pace: match shared.options.linger {
+            Some(time) => Pace::Linger(Linger::new(time)),
+            None => Pace::Gather(Gather::new()),
+        },
         shared,
         clock,
         next_offset,
@@ -85,7 +93,7 @@ impl Shared {
         }
         queue.size_bytes = size_bytes;
         queue.entries.push_back(entry);
-        let tell = queue.entries.len() == 1 || self.fills_a_batch(&queue);
+        let tell = queue.gathers || queue.entries.len() == 1 || self.fills_a_batch(&queue);
         drop(queue);
         if tell {
             self.arrived.notify_one();
@@ -96,6 +104,42 @@ impl Shared {
     fn fills_a_batch(&self, queue: &Queue) -> bool {
         queue.entries.len() >= self.options.batch_commands_max
             || queue.size_bytes >= self.options.batch_bytes_max
+    }
+
+    /// Waits until a batch is full.
+    async fn filled(&self) {
+        loop {
+            {
+                let queue = self.lock();
+                if queue.closed || self.fills_a_batch(&queue) {
+                    return;
+                }
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Waits for as many entries as pays.
+    async fn gather(&self, gather: &mut Gather) {
+        let mut waiting = gather.begin();
+        let commands = loop {
+            let (commands, left) = {
+                let mut queue = self.lock();
+                let commands = queue.entries.len();
+                let is_over = queue.closed || self.fills_a_batch(&queue);
+                let left = waiting.time_left(commands).filter(|_| !is_over);
+                queue.gathers = left.is_some();
+                (commands, left)
+            };
+            let Some(left) = left else {
+                break commands;
+            };
+            let watch = Stopwatch::start();
+            // Whether one came shows in the queue.
+            drop(timeout(left, self.arrived.notified()).await);
+            waiting.waited(commands, watch.elapsed());
+        };
+        gather.end(commands);
     }
 
     /// Takes up to a batch off the front; at least one where there is one.
@@ -162,10 +206,16 @@ impl Appender {
     }
 }
 
+/// What a batch waits for.
+enum Pace {
+    Linger(Linger),
+    Gather(Gather),
+}
+
 pub struct Consumer {
     shared: Arc<Shared>,
     clock: Clock,
-    linger: Linger,
+    pace: Pace,
     /// Where the next command to be handed out will stand.
     next_offset: u64,
     /// Who waits for the batch handed out. Invariant: their commands end before `next_offset`.
@@ -188,25 +238,18 @@ impl Consumer {
             }
             self.shared.arrived.notified().await;
         }
-        let left = self.linger.left();
-        if !left.is_zero() {
-            // Full in time or not, what is there is taken.
-            drop(timeout(left, self.filled()).await);
-        }
-        self.linger.begin();
-        Some(self.hand_out())
-    }
-
-    async fn filled(&self) {
-        loop {
-            {
-                let queue = self.shared.lock();
-                if queue.closed || self.shared.fills_a_batch(&queue) {
-                    return;
+        match &mut self.pace {
+            Pace::Linger(linger) => {
+                let left = linger.left();
+                if !left.is_zero() {
+                    // Full in time or not, what is there is taken.
+                    drop(timeout(left, self.shared.filled()).await);
                 }
+                linger.begin();
             }
-            self.shared.arrived.notified().await;
+            Pace::Gather(gather) => self.shared.gather(gather).await,
         }
+        Some(self.hand_out())
     }
 
     fn hand_out(&mut self) -> Batch {

@@ -5,6 +5,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::time::sleep;
+
+use crate::clock::Stopwatch;
 use crate::domain::{Action, Batch, Command, Position, Range, Timestamp};
 use crate::log::contract::{BATCH_COMMANDS_MAX, delete, suite};
 use crate::log::{AppendError, Appender, Consumer, Event, Options, embedded};
@@ -207,7 +210,7 @@ async fn bytes_are_limited_in_the_queue_and_in_a_batch() {
 async fn lingering_ends_when_the_batch_is_full() {
     let (appender, mut consumer) = open_with(Options {
         batch_commands_max: 3,
-        linger: Duration::from_hours(1),
+        linger: Some(Duration::from_hours(1)),
         ..Options::default()
     });
     drop(enqueue(&appender, 1));
@@ -224,13 +227,52 @@ async fn lingering_ends_when_the_batch_is_full() {
 #[tokio::test]
 async fn lingering_ends_when_its_time_is_over() {
     let (appender, mut consumer) = open_with(Options {
-        linger: Duration::from_millis(1),
+        linger: Some(Duration::from_millis(1)),
         ..Options::default()
     });
     for nth in 1..3 {
         drop(enqueue(&appender, nth));
         assert_eq!(next_batch(&mut consumer).await.records.len(), 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_of_many_come_together() {
+    let (appender, mut consumer) = open_with(Options {
+        linger: None,
+        ..Options::default()
+    });
+    let many = tokio::spawn(async move {
+        for nth in 0..500 {
+            drop(enqueue(&appender, nth));
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let mut sizes = Vec::new();
+    while let Ok(Some(Event::Batch(batch))) = consumer.next().await {
+        sizes.push(batch.records.len());
+        consumer.acknowledge();
+    }
+    many.await.expect("all were enqueued");
+    assert_eq!(sizes.iter().sum::<usize>(), 500, "{sizes:?}");
+    assert!(sizes.len() < 250, "{sizes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_each_answer_does_not_wait_for_others() {
+    let (appender, mut consumer) = open_with(Options {
+        linger: None,
+        ..Options::default()
+    });
+    let watch = Stopwatch::start();
+    for nth in 0..2_000 {
+        let append = enqueue(&appender, nth);
+        assert_eq!(next_batch(&mut consumer).await.records.len(), 1);
+        consumer.acknowledge();
+        append.await.expect("it was acknowledged");
+    }
+    let waited = watch.elapsed();
+    assert!(waited < Duration::from_millis(50), "{waited:?}");
 }
 
 #[tokio::test]

@@ -171,7 +171,7 @@ impl Consumer {
         Ok(Self {
             options: Arc::new(options.clone()),
             shared,
-            linger: Linger::new(options.limits.linger),
+            linger: Linger::new(options.limits.linger.unwrap_or_default()),
             handed_out: Vec::new(),
         })
     }

@@ -182,7 +182,7 @@ async fn a_closed_worker_ends_and_others_go_on_at_once() {
 #[tokio::test]
 async fn a_batch_that_is_not_full_waits_for_more_behind_another() {
     let (_mock, mut options) = mocked();
-    options.limits.linger = Duration::from_hours(1);
+    options.limits.linger = Some(Duration::from_hours(1));
     let appender = appender(&options);
     let mut worker = sole_worker(&options).await;
     start_all(&mut worker).await;
