@@ -16,6 +16,30 @@ use super::Options;
 use super::response::Problem;
 use crate::domain::{Draft, Invalid};
 
+/// A body that nobody has read.
+pub enum Unread {
+    /// It comes, with hyper.
+    Coming(Incoming),
+    Whole(Bytes),
+}
+
+impl Unread {
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Unread::Coming(body) => body.is_end_stream(),
+            Unread::Whole(bytes) => bytes.is_empty(),
+        }
+    }
+
+    /// Bytes that it has at least.
+    fn bytes_min(&self) -> u64 {
+        match self {
+            Unread::Coming(body) => body.size_hint().lower(),
+            Unread::Whole(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
 /// Requires a JSON media type, uncoded.
 pub fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
     let refused = || {
@@ -50,7 +74,7 @@ pub fn check_is_json(headers: &HeaderMap) -> Result<(), Problem> {
 ///
 /// # Cancel safety
 /// What was read is lost; the connection closes.
-pub async fn read(body: Incoming, options: &Options) -> Result<Bytes, Problem> {
+pub async fn read(body: Unread, options: &Options) -> Result<Bytes, Problem> {
     let most = options.body_bytes_max;
     let too_large = || {
         Problem::new(
@@ -59,9 +83,13 @@ pub async fn read(body: Incoming, options: &Options) -> Result<Bytes, Problem> {
         )
         .closing()
     };
-    if body.size_hint().lower() > most as u64 {
+    if body.bytes_min() > most as u64 {
         return Err(too_large());
     }
+    let body = match body {
+        Unread::Coming(body) => body,
+        Unread::Whole(bytes) => return Ok(bytes),
+    };
     match timeout(options.body_timeout, Limited::new(body, most).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),

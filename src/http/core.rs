@@ -19,6 +19,7 @@ use super::hot::{Answers, Desk};
 use super::response::Problem;
 use super::sweep::{self, Connections};
 use super::tokens::Tokens;
+use super::wakes::Wakes;
 use super::{Shared, connection, listener};
 use crate::metrics::CoreMetrics;
 use crate::snapshot::{Pin, Reader};
@@ -53,6 +54,8 @@ pub struct Core {
     pub(super) desk: RefCell<Desk>,
     pub(super) limits: limit::Core,
     tokens: RefCell<Tokens>,
+    /// What other threads complete is waited for with these.
+    pub(super) wakes: Wakes,
     reader: RefCell<Reader>,
     /// Told whenever a connection has closed.
     closed: Notify,
@@ -80,6 +83,7 @@ impl Core {
             desk: Desk::new(answers),
             limits,
             tokens: RefCell::default(),
+            wakes: Wakes::default(),
             reader,
             closed: Notify::new(),
         }
@@ -130,6 +134,10 @@ pub async fn serve(
             core.connections.sweep(|| core.tick()).await;
         }
     });
+    let telling = spawn_local({
+        let core = Rc::clone(&core);
+        async move { core.wakes.tell().await }
+    });
     let stage = core.shared.stage.clone();
     let is_limited =
         core.surface == Surface::Public && core.shared.options.admission.limits_anything();
@@ -160,6 +168,7 @@ pub async fn serve(
     };
     core.limits.close().await;
     sweep.abort();
+    telling.abort();
     Ok(cut_off)
 }
 

@@ -9,6 +9,7 @@
 //! answer back and notes its status, so that a problem document can be sent instead.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,12 +17,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 
+use super::body::Unread;
 use super::core::Core;
 use super::service;
 use super::socket::{End, Phase, Socket};
@@ -56,7 +59,8 @@ async fn converse(gate: Rc<Gate>) -> Passed {
     let Gate { core, socket, .. } = &*gate;
     let service = service_fn(|request: Request<Incoming>| {
         socket.enter(Phase::Serving);
-        service::serve(Rc::clone(core), Rc::clone(socket), request)
+        let request = request.map(Unread::Coming);
+        service::serve(Rc::clone(core), Rc::clone(socket), request).map(Ok::<_, Infallible>)
     });
     let mut builder = http1::Builder::new();
     // Deadlines are the sweep's; hyper's would be a timer per connection.

@@ -1,8 +1,9 @@
-//! The loop that owns a connection: list reads are answered here, all else goes through the gate.
+//! The loop that owns a connection: list reads are answered here, all else goes to its handler,
+//! through [`whole`] or the gate.
 //!
 //! What one read brings is answered with one write. The requests are told apart in [`head`], with
 //! the help of [`last`]; their answers stand ready in [`ready`], and [`output`] sends them, the large
-//! ones without copying. Nothing is allocated for a request; a connection that waits for one holds
+//! ones without copying. Nothing is allocated for a list read; a connection that waits for one holds
 //! its socket and nothing else. Where reads pay, [`limited`] asks for them first.
 //!
 //! The loop must not answer differently from hyper's way: a request is answered here only if all
@@ -18,6 +19,7 @@ mod ready;
 mod rehearsal;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -75,6 +77,14 @@ pub async fn serve(core: &Rc<Core>, socket: &Rc<Socket>) -> Passed {
             Leave::Framed(begun, missing) => (begun, missing),
         };
         // On the heap: an idle connection's task would be this much larger otherwise.
+        if missing == 0
+            && let Some(request) = whole::request(&begun)
+        {
+            match Box::pin(hot.answer_whole(core, socket, request)).await {
+                None => continue,
+                Some(passed) => return passed,
+            }
+        }
         match Box::pin(gate::pass(core, socket, begun, missing)).await {
             Passed::Answered => hot.searched = 0,
             passed => return passed,

@@ -37,6 +37,7 @@ mod submit;
 mod sweep;
 mod todos;
 mod tokens;
+mod wakes;
 mod writer;
 mod writes;
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -68,6 +69,13 @@ impl Sent {
             socket,
             _permit: permit,
         }
+    }
+}
+
+impl Sent {
+    /// The body, for who sends it in another way than hyper.
+    pub fn into_body(mut self) -> Body {
+        mem::replace(&mut self.body, Body::EMPTY)
     }
 }
 

@@ -1,16 +1,15 @@
 //! A request on its way: what is checked of every one, who answers it, what every answer has.
 
 use std::cell::{Cell, OnceCell};
-use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use uuid::Uuid;
 
+use super::body::Unread;
 use super::core::{Core, Surface};
 use super::headers::{self, CONSISTENCY_TOKEN, X_REQUEST_ID};
 use super::response::{Body, Problem, Sent, empty};
@@ -26,7 +25,7 @@ pub struct Call {
     pub core: Rc<Core>,
     pub parts: Parts,
     /// Taken by who reads it. What is still here when the answer goes out is unread.
-    body: Cell<Option<Incoming>>,
+    body: Cell<Option<Unread>>,
     request_id: OnceCell<String>,
     pub socket: Rc<Socket>,
     /// What the response says about the limits, if the request was limited.
@@ -36,9 +35,9 @@ pub struct Call {
 }
 
 impl Call {
-    fn new(core: Rc<Core>, socket: Rc<Socket>, request: Request<Incoming>) -> Self {
+    fn new(core: Rc<Core>, socket: Rc<Socket>, request: Request<Unread>) -> Self {
         let (parts, body) = request.into_parts();
-        let body = Cell::new(Some(body).filter(|body| !body.is_end_stream()));
+        let body = Cell::new(Some(body).filter(|body| !body.is_empty()));
         Self {
             core,
             parts,
@@ -98,11 +97,7 @@ impl Call {
 }
 
 /// Answers one request of a connection.
-pub async fn serve(
-    core: Rc<Core>,
-    socket: Rc<Socket>,
-    request: Request<Incoming>,
-) -> Result<Response<Sent>, Infallible> {
+pub async fn serve(core: Rc<Core>, socket: Rc<Socket>, request: Request<Unread>) -> Response<Sent> {
     let watch = Stopwatch::start();
     let call = Call::new(core, socket, request);
     let route = Route::of(call.parts.uri.path());
@@ -138,7 +133,7 @@ pub async fn serve(
         watch.elapsed(),
     );
     let permit = call.permit.take();
-    Ok(response.map(|body| Sent::new(body, call.socket, permit)))
+    response.map(|body| Sent::new(body, call.socket, permit))
 }
 
 async fn answer(call: &Call, route: Route<'_>) -> Result<Response<Body>, Problem> {

@@ -36,8 +36,9 @@ const RETRY_AFTER_S: u32 = 1;
 pub async fn append(call: &Call, command: Command) -> Result<Position, Problem> {
     let shared = &call.core.shared;
     let applied_before = shared.marks.positions();
-    let append = timeout(APPEND_TIMEOUT, shared.log.append(command));
-    let mut appended = append.await.unwrap_or(Err(AppendError::Unknown));
+    let appended = call.core.wakes.together(shared.log.append(command));
+    let appended = timeout(APPEND_TIMEOUT, appended).await;
+    let mut appended = appended.unwrap_or(Err(AppendError::Unknown));
     if let Ok(position) = appended
         && let Some(applied) = applied_before.get(usize::from(position.partition))
         && position.offset < *applied
@@ -93,7 +94,8 @@ impl Awaited {
 pub async fn wait(call: &Call, position: Position, limit: Duration) -> Awaited {
     let shared = &call.core.shared;
     let told = async {
-        let passed = shared.marks.wait(position).await;
+        let passed = shared.marks.wait(position);
+        let passed = call.core.wakes.together(passed).await;
         told(call, position, passed).await
     };
     tokio::select! {
@@ -110,9 +112,10 @@ pub async fn wait(call: &Call, position: Position, limit: Duration) -> Awaited {
 /// Nothing is left behind.
 pub async fn reached(call: &Call, position: Position, limit: Duration) -> bool {
     let shared = &call.core.shared;
+    let passed = call.core.wakes.together(shared.marks.wait(position));
     tokio::select! {
         biased;
-        passed = timeout(limit, shared.marks.wait(position)) => passed.is_ok(),
+        passed = timeout(limit, passed) => passed.is_ok(),
         () = shared.stage.draining() => false,
     }
 }

@@ -13,7 +13,7 @@ use super::fields::{Fields, Said, place};
 
 /// Header fields of a head that is read here; one with more is hyper's, which takes a hundred.
 /// Browsers behind two proxies send some thirty.
-const FIELDS_MAX: usize = 64;
+pub const FIELDS_MAX: usize = 64;
 
 /// What stands at the beginning of a stream.
 #[derive(Debug, PartialEq, Eq)]

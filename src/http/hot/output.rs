@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use hyper::Response;
+use hyper::{Response, StatusCode};
 
 use super::super::response::{Body, head_to_wire};
 use super::super::socket::Socket;
@@ -146,7 +146,8 @@ impl Output {
         });
     }
 
-    /// Puts an answer that does not stand ready behind what is there; to HEAD, without its body.
+    /// Puts an answer that does not stand ready behind what is there, as hyper would send it; to
+    /// HEAD, without its body.
     pub fn put_made(
         &mut self,
         response: Response<Body>,
@@ -154,8 +155,14 @@ impl Output {
         wants_body: bool,
         date: &str,
     ) {
-        let length = response.body().remaining_bytes();
-        let length = format!("content-length: {length}\r\n");
+        let has_length = !matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+        let length = match response.body().remaining_bytes() {
+            length if has_length => format!("content-length: {length}\r\n"),
+            _ => String::new(),
+        };
         let (own, last) = own.split_off_last();
         self.copy(|copies| {
             copies.extend(head_to_wire(&response));
@@ -170,10 +177,19 @@ impl Output {
             for part in [DATE, date.as_bytes(), b"\r\n\r\n"] {
                 copies.extend_from_slice(part);
             }
-            if wants_body && let Body::Full(Some(bytes)) = response.into_body() {
-                copies.extend_from_slice(&bytes);
-            }
         });
+        match response.into_body() {
+            _ if !wants_body => {}
+            Body::Full(None) => {}
+            Body::Full(Some(bytes)) if bytes.len() <= COPIED_MAX => {
+                self.copy(|copies| copies.extend_from_slice(&bytes));
+            }
+            Body::Full(Some(bytes)) => self.pieces.push(Piece::Page(Chunk::from(bytes))),
+            Body::List(list) => {
+                self.rest = Some(list.into_parts());
+                self.fill();
+            }
+        }
     }
 
     /// Puts what `write` appends behind what is there; what is copied in a row is one piece.
