@@ -32,7 +32,7 @@ pub struct Settings {
     /// Pin each serving thread to its core
     #[arg(long, env, global = true, default_value = "off")]
     pub(super) pin_cores: Switch,
-    /// Answer list reads without hyper; `off` is for comparison
+    /// Answer list reads, and requests that came whole, without hyper; `off` is for comparison
     #[arg(long, env, global = true, default_value = "on")]
     pub(super) hot_path: Switch,
     /// Where everything is kept when alone

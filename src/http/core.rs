@@ -89,7 +89,7 @@ impl Core {
         }
     }
 
-    /// Whether list reads are answered without hyper.
+    /// Whether the hot loop has the connections, and not hyper.
     pub(super) fn is_hot(&self) -> bool {
         self.shared.options.hot_path && self.surface == Surface::Public
     }

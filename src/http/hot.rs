@@ -76,15 +76,15 @@ pub async fn serve(core: &Rc<Core>, socket: &Rc<Socket>) -> Passed {
             }
             Leave::Framed(begun, missing) => (begun, missing),
         };
-        // On the heap: an idle connection's task would be this much larger otherwise.
         if missing == 0
             && let Some(request) = whole::request(&begun)
         {
-            match Box::pin(hot.answer_whole(core, socket, request)).await {
+            match hot.answer_whole(core, socket, request).await {
                 None => continue,
                 Some(passed) => return passed,
             }
         }
+        // On the heap: an idle connection's task would be this much larger otherwise.
         match Box::pin(gate::pass(core, socket, begun, missing)).await {
             Passed::Answered => hot.searched = 0,
             passed => return passed,

@@ -2,11 +2,12 @@
 //!
 //! Reading order: `listener` accepts, `balance` says which core serves, `connection` opens and closes
 //! a `socket`, under the deadlines of `sweep` (and behind a proxy's header, `proxy`). In between,
-//! `hot` answers list reads and hands all else through `gate` to hyper. Behind hyper, `service` takes
-//! each request through `router` to a handler (`todos` with `answer`, `writes` with `writer`, `gifts`,
-//! `operations`, `ops`), which knows its user by `auth` and `tokens`, asks `admission` for the user or
-//! the address (`peer`; `stamp` tells the limits), and completes its `response`. `core` is what one
-//! serving core has; nothing of it is shared with another core but what [`Shared`] holds.
+//! `hot` answers list reads, has requests that came whole answered, and hands all else through `gate`
+//! to hyper. Behind both, `service` takes each request through `router` to a handler (`todos` with
+//! `answer`, `writes` with `writer`, `gifts`, `operations`, `ops`), which knows its user by `auth` and
+//! `tokens`, asks `admission` for the user or the address (`peer`; `stamp` tells the limits), waits for
+//! other threads by `wakes`, and completes its `response`. `core` is what one serving core has; nothing
+//! of it is shared with another core but what [`Shared`] holds.
 
 mod admission;
 mod answer;
@@ -84,7 +85,8 @@ pub struct Options {
     pub todos_max: usize,
     /// `Cache-Control` of todo reads.
     pub cache_control: HeaderValue,
-    /// Whether list reads are answered without hyper; the answers are the same.
+    /// Whether list reads, and requests that came whole, are answered without hyper; the answers are
+    /// the same.
     pub hot_path: bool,
     pub admission: Admission,
     /// Whether `/metrics` has a listener of its own and is not served on the public one.

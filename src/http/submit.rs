@@ -1,5 +1,6 @@
 //! From a command to its receipt, and from there to its outcome.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -36,7 +37,8 @@ const RETRY_AFTER_S: u32 = 1;
 pub async fn append(call: &Call, command: Command) -> Result<Position, Problem> {
     let shared = &call.core.shared;
     let applied_before = shared.marks.positions();
-    let appended = call.core.wakes.together(shared.log.append(command));
+    let appended = pin!(shared.log.append(command));
+    let appended = call.core.wakes.together(appended);
     let appended = timeout(APPEND_TIMEOUT, appended).await;
     let mut appended = appended.unwrap_or(Err(AppendError::Unknown));
     if let Ok(position) = appended
@@ -94,7 +96,7 @@ impl Awaited {
 pub async fn wait(call: &Call, position: Position, limit: Duration) -> Awaited {
     let shared = &call.core.shared;
     let told = async {
-        let passed = shared.marks.wait(position);
+        let passed = pin!(shared.marks.wait(position));
         let passed = call.core.wakes.together(passed).await;
         told(call, position, passed).await
     };
@@ -112,7 +114,8 @@ pub async fn wait(call: &Call, position: Position, limit: Duration) -> Awaited {
 /// Nothing is left behind.
 pub async fn reached(call: &Call, position: Position, limit: Duration) -> bool {
     let shared = &call.core.shared;
-    let passed = call.core.wakes.together(shared.marks.wait(position));
+    let passed = pin!(shared.marks.wait(position));
+    let passed = call.core.wakes.together(passed);
     tokio::select! {
         biased;
         passed = timeout(limit, passed) => passed.is_ok(),
@@ -131,7 +134,9 @@ pub async fn told(call: &Call, position: Position, passed: Passed) -> Awaited {
 
 /// Looks an outcome up where it is stored.
 pub async fn look_up(call: &Call, position: Position) -> Awaited {
-    let (counted, awaited) = match call.core.shared.reader.find(position).await {
+    // On the heap: it is rare, and would make each request's future several times larger.
+    let found = Box::pin(call.core.shared.reader.find(position));
+    let (counted, awaited) = match found.await {
         Ok(Known::Applied) => (
             LookUp::Found,
             Awaited::Passed(Some(plainly_applied(position))),

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::mem;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -55,12 +55,12 @@ impl Wake for Relay {
 }
 
 impl Wakes {
-    /// `future`, which other threads complete in batches.
+    /// `future`, which other threads complete in batches. By reference, since it would be held twice
+    /// otherwise.
     ///
     /// # Cancel safety
     /// That of `future`.
-    pub async fn together<F: Future>(&self, future: F) -> F::Output {
-        let mut future = pin!(future);
+    pub async fn together<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
         let mut relay: Option<(Arc<Relay>, Waker)> = None;
         poll_fn(|cx| {
             let is_known = |(known, _): &(Arc<Relay>, Waker)| known.task.will_wake(cx.waker());
@@ -86,14 +86,15 @@ impl Wakes {
             self.0.teller.register(cx.waker());
             mem::swap(&mut woken, &mut *self.0.lock());
             woken.drain(..).for_each(Waker::wake);
-            Poll::Pending
+            Poll::<()>::Pending
         })
-        .await
+        .await;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::rc::Rc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
@@ -117,7 +118,7 @@ mod tests {
                         let (sender, receiver) = oneshot::channel();
                         let wakes = Rc::clone(&wakes);
                         let waiting =
-                            spawn_local(async move { wakes.together(receiver).await.ok() });
+                            spawn_local(async move { wakes.together(pin!(receiver)).await.ok() });
                         ((sender, round * nth), waiting)
                     })
                     .unzip();

@@ -179,14 +179,14 @@ impl Output {
             }
         });
         match response.into_body() {
-            _ if !wants_body => {}
             Body::Full(None) => {}
+            _ if !wants_body => {}
             Body::Full(Some(bytes)) if bytes.len() <= COPIED_MAX => {
                 self.copy(|copies| copies.extend_from_slice(&bytes));
             }
             Body::Full(Some(bytes)) => self.pieces.push(Piece::Page(Chunk::from(bytes))),
-            Body::List(list) => {
-                self.rest = Some(list.into_parts());
+            Body::List(todos) => {
+                self.rest = Some(todos.into_parts());
                 self.fill();
             }
         }

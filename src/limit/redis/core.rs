@@ -190,8 +190,8 @@ impl Core {
         if self.breaker.is_open() {
             // Nobody waits for Redis now: the first lane looks whether it is back, the other rests.
             sleep(if slots { PROBE_EVERY } else { HEARTBEAT }).await;
-        } else if !self.pace.is_time(&self.queue.borrow(), slots)
-            && !(slots && self.holder.has_news())
+        } else if !(self.pace.is_time(&self.queue.borrow(), slots)
+            || (slots && self.holder.has_news()))
         {
             let told = slots.then(|| self.told.get().elapsed());
             lane.idle(HEARTBEAT.saturating_sub(told.unwrap_or_default()))

@@ -64,7 +64,7 @@ impl Pace {
             let (waiting, now) = (queue.requests(slots), watch.elapsed());
             if waiting > before {
                 (before, came) = (waiting, now);
-            } else if now - came >= quiet {
+            } else if now.saturating_sub(came) >= quiet {
                 return;
             }
             if queue.is_full() || now >= GATHER_MAX {
