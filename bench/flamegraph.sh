@@ -5,8 +5,8 @@
 #   read           limit=100 by 64 connections, depth 1: the whole process
 #   limited        the same where every read pays a token, which are counted in the process
 #   limited-redis  the same where Redis counts them
-#   write          creates by 1,000 users over 250 connections, which go from the loop through the
-#                  gate to hyper: the whole process
+#   write          creates by 1,000 users over 250 connections, which come whole and go to their
+#                  handler without hyper: the whole process
 #   sqlite         the same load: the thread that writes to SQLite alone
 # Needs perf and, for reads, wrk. inferno is installed into bench/target/tools where it is missing.
 set -euo pipefail

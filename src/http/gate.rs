@@ -1,7 +1,7 @@
 //! The gate to hyper: it lets one framed request through, or a whole connection.
 //!
-//! What is no plain list read is hyper's to answer. Where its end is known, a request goes through
-//! the gate alone: hyper sees a connection on which exactly these bytes come, and is dropped with
+//! What is no plain list read, and has not come whole, is hyper's to answer. Where its end is known, a
+//! request goes through the gate alone: hyper sees a connection on which exactly these bytes come, and is dropped with
 //! its buffers once its response has been sent. The hot loop goes on with what follows. A stream
 //! whose requests only hyper can tell apart is hyper's for good.
 //!

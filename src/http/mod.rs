@@ -85,8 +85,8 @@ pub struct Options {
     pub todos_max: usize,
     /// `Cache-Control` of todo reads.
     pub cache_control: HeaderValue,
-    /// Whether list reads, and requests that came whole, are answered without hyper; the answers are
-    /// the same.
+    /// Whether list reads, and requests that came whole, are answered without hyper. The answers are
+    /// the same; but a client that closes its side right behind its request has none from hyper.
     pub hot_path: bool,
     pub admission: Admission,
     /// Whether `/metrics` has a listener of its own and is not served on the public one.

@@ -70,9 +70,7 @@ impl Sent {
             _permit: permit,
         }
     }
-}
 
-impl Sent {
     /// The body, for who sends it in another way than hyper.
     pub fn into_body(mut self) -> Body {
         mem::replace(&mut self.body, Body::EMPTY)

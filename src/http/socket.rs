@@ -26,7 +26,7 @@ pub enum Phase {
     Idle,
     /// A head has begun.
     Head,
-    /// hyper has a request: its body, its handler or its response. Or a read waits for admission.
+    /// A request is under way: its body, its handler or its response. Or a read waits for admission.
     Serving,
     /// The response is complete, and may still stand in a buffer.
     Flushing,

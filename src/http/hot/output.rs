@@ -155,13 +155,13 @@ impl Output {
         wants_body: bool,
         date: &str,
     ) {
-        let has_length = !matches!(
-            response.status(),
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        );
-        let length = match response.body().remaining_bytes() {
-            length if has_length => format!("content-length: {length}\r\n"),
-            _ => String::new(),
+        let bytes = response.body().remaining_bytes();
+        let length = match response.status() {
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => {
+                debug_assert_eq!(bytes, 0, "a body that nobody expects");
+                String::new()
+            }
+            _ => format!("content-length: {bytes}\r\n"),
         };
         let (own, last) = own.split_off_last();
         self.copy(|copies| {

@@ -1,9 +1,10 @@
-//! A request that has come whole, its body too: hyper is spared the one, and the time goes into the
-//! answer. What hyper does for a request is to find its end, which is known by then, and to keep
-//! reading and writing apart, of which there is nothing left to do.
+//! A request that has come whole, with its body. All that is left of hyper's work is to make a
+//! request of its head and bytes of the response, and that is done here: a connection of hyper's,
+//! made for one request, costs more than most handlers.
 //!
-//! The parsers are hyper's own: httparse and the types of http. What they refuse, what speaks of the
-//! connection, and every method but the four that the routes know is left to hyper.
+//! The parsers are hyper's own: httparse and the types of http. What they refuse is left to hyper, and
+//! so is who asks for more of the connection than to keep it, and every method but GET, POST, PUT and
+//! DELETE.
 
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
@@ -47,7 +48,8 @@ pub fn request(bytes: &Bytes) -> Option<Request<Unread>> {
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     for field in &*parsed.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        if name == CONNECTION {
+        // What HTTP/1.1 does anyway; all else means something.
+        if name == CONNECTION && !field.value.eq_ignore_ascii_case(b"keep-alive") {
             return None;
         }
         let value = HeaderValue::from_maybe_shared(part(field.value)).ok()?;
@@ -120,8 +122,8 @@ impl Hot {
     }
 }
 
-/// Looks whether the client goes before it has its answer, as hyper does. What comes instead is put
-/// aside, once.
+/// Looks whether the client goes before it has its answer, as hyper does, which does not even begin
+/// where it has gone already. What comes instead is put aside, once.
 fn poll_left(cx: &mut Context<'_>, core: &Core, socket: &Socket) -> Poll<()> {
     if !socket.unread.borrow().is_empty() {
         return Poll::Pending;
@@ -175,11 +177,15 @@ mod tests {
             "PATCH /todos/1 HTTP/1.1\r\nHost: h\r\n\r\n",
             "get /health HTTP/1.1\r\nHost: h\r\n\r\n",
             "GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-            "GET /health HTTP/1.1\r\nHost: h\r\nCONNECTION: keep-alive\r\n\r\n",
+            "GET /health HTTP/1.1\r\nHost: h\r\nCONNECTION: keep-alive, x\r\n\r\n",
+            "GET /health HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\nConnection: close\r\n\r\n",
             "GET /health HTTP/1.1\r\nHost: h\r\n",
         ] {
             assert!(of(head).is_none(), "{head:?}");
         }
-        assert!(of("GET /health HTTP/1.1\r\nHost: h\r\n\r\n").is_some());
+        for fields in ["", "CONNECTION: Keep-Alive\r\n"] {
+            let head = format!("GET /health HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+            assert!(of(&head).is_some(), "{head:?}");
+        }
     }
 }

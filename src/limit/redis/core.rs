@@ -170,12 +170,14 @@ impl Core {
     async fn run(&self, nth: usize) {
         let slots = nth == 0;
         loop {
-            // Who finds an idle lane waits for no call, however late the lane gets its turn.
+            // Who roused an idle lane waits for no call, however late the lane gets its turn.
             if !self.work(nth).await {
                 self.leave_behind();
             }
-            self.pace.gather(&self.queue, slots).await;
+            self.pace.gather(&self.queue).await;
             let batch = self.queue.borrow_mut().take(slots);
+            // Behind those who need slots others may be left, and others than this lane take them.
+            self.wake(false);
             let slots = slots && self.speaks_of_slots(&batch);
             if slots || !batch.is_empty() {
                 self.decide(batch, slots).await;
@@ -222,10 +224,9 @@ impl Core {
     }
 
     async fn decide(&self, batch: Batch, slots: bool) {
-        let requests = batch.requests();
-        self.pace.sent(requests);
+        let under_way = self.pace.sent(&batch);
         let replied = self.call(&batch, slots).await;
-        self.pace.over(requests);
+        self.pace.over(under_way);
         match replied {
             Ok(reply) => {
                 // The first lane is who looks; while it pauses, nobody shall wait for it.

@@ -4,14 +4,15 @@
 //! nobody shall wait for a timer. So a lane that is free sends as soon as a turn of the core's loop
 //! has brought nobody new; where calls are about many, it goes on collecting for about as long as a
 //! call costs after the last has come. While a call is under way, the other lane sends only as many
-//! as that is about, or a call that is full.
+//! as that is about, or a call that is full. Requests that need a slot have the first lane to
+//! themselves, and count for nothing here.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use tokio::task::yield_now;
 
-use super::queue::Queue;
+use super::queue::{Batch, Queue};
 use crate::clock::Stopwatch;
 
 /// Time for which a lane that could send goes on collecting, at most.
@@ -24,53 +25,63 @@ const MANY: usize = 8;
 
 #[derive(Default)]
 pub(super) struct Pace {
-    /// Requests that calls under way are about.
+    /// Requests without a slot that calls under way are about.
     under_way: Cell<usize>,
     /// Requests that the last call with any was about.
     last: Cell<usize>,
+    /// Lanes that are collecting.
+    gathering: Cell<usize>,
 }
 
 impl Pace {
-    pub fn sent(&self, requests: usize) {
-        self.under_way.update(|all| all + requests);
-        if requests > 0 {
-            self.last.set(requests);
+    /// A call about the batch goes out; says what to tell [`over`](Self::over).
+    pub fn sent(&self, batch: &Batch) -> usize {
+        let all = batch.requests();
+        if all > 0 {
+            self.last.set(all);
         }
+        let plain = batch.plain.requests();
+        self.under_way.update(|all| all + plain);
+        plain
     }
 
     /// Of a call about so many: it was answered, or given up.
-    pub fn over(&self, requests: usize) {
-        self.under_way.update(|all| all - requests);
+    pub fn over(&self, plain: usize) {
+        self.under_way.update(|all| all - plain);
     }
 
-    /// Whether what waits is worth a call of its own, beside those under way. Who needs a slot waits
-    /// for the first lane only, which has one call under way at most.
+    /// Whether what waits is worth a call of its own, beside those under way and the one that is
+    /// being collected; `slots` is whether the call is one that may take slots.
     pub fn is_time(&self, queue: &Queue, slots: bool) -> bool {
-        let waiting = queue.requests(slots);
-        (slots && queue.wants_slots())
-            || (waiting > 0 && (waiting >= self.under_way.get() || queue.is_full()))
+        let waiting = queue.plain_requests();
+        let is_enough = waiting >= self.under_way.get() || queue.is_full();
+        (slots && queue.wants_slots()) || (waiting > 0 && self.gathering.get() == 0 && is_enough)
     }
 
     /// Waits for as long as the turns of the core's loop bring more: who can be read from now is
     /// asked about in the same call.
-    pub async fn gather(&self, queue: &RefCell<Queue>, slots: bool) {
+    pub async fn gather(&self, queue: &RefCell<Queue>) {
         let is_many = self.last.get() >= MANY;
         let quiet = if is_many { QUIET } else { Duration::ZERO };
         let watch = Stopwatch::start();
-        let (mut before, mut came) = (queue.borrow().requests(slots), Duration::ZERO);
+        let (mut before, mut came) = (queue.borrow().requests(), Duration::ZERO);
+        self.gathering.update(|lanes| lanes + 1);
         loop {
             yield_now().await;
             let queue = queue.borrow();
-            let (waiting, now) = (queue.requests(slots), watch.elapsed());
+            let (waiting, now) = (queue.requests(), watch.elapsed());
             if waiting > before {
-                (before, came) = (waiting, now);
+                came = now;
             } else if now.saturating_sub(came) >= quiet {
-                return;
+                break;
             }
+            // The other lane may have taken some.
+            before = waiting;
             if queue.is_full() || now >= GATHER_MAX {
-                return;
+                break;
             }
         }
+        self.gathering.update(|lanes| lanes - 1);
     }
 }
 
@@ -96,32 +107,53 @@ mod tests {
         asking
     }
 
+    /// A call about so many goes out.
+    fn sent(pace: &Pace, requests: usize) -> usize {
+        let mut queue = Queue::default();
+        drop(
+            (0..requests)
+                .map(|_| ask(&mut queue, 0))
+                .collect::<Vec<_>>(),
+        );
+        pace.sent(&queue.take(false))
+    }
+
     #[test]
     fn a_second_call_is_about_as_many_as_the_first_or_full() {
         let (pace, mut queue) = (Pace::default(), Queue::default());
         assert!(!pace.is_time(&queue, true), "nobody waits");
         let mut askers = vec![ask(&mut queue, 0)];
         assert!(pace.is_time(&queue, false));
-        pace.sent(2);
+        let two = sent(&pace, 2);
         assert!(!pace.is_time(&queue, false), "one beside two");
         askers.push(ask(&mut queue, 1));
         assert!(pace.is_time(&queue, false), "two beside two");
-        pace.sent(KEYS_PER_CALL_MAX * 2);
+        sent(&pace, KEYS_PER_CALL_MAX * 2);
         assert!(!pace.is_time(&queue, false));
         askers.extend((2..KEYS_PER_CALL_MAX).map(|nth| ask(&mut queue, nth)));
         assert!(pace.is_time(&queue, false), "a call that is full");
+        let mut few = Queue::default();
+        askers.push(ask(&mut few, 0));
+        pace.over(two);
+        assert!(!pace.is_time(&few, false));
+        pace.over(KEYS_PER_CALL_MAX * 2);
+        assert!(pace.is_time(&few, false));
     }
 
     #[test]
-    fn who_needs_a_slot_does_not_wait_for_the_other_lane() {
+    fn who_needs_a_slot_waits_for_no_other_and_no_other_for_these() {
         let (pace, mut queue) = (Pace::default(), Queue::default());
-        pace.sent(10);
+        sent(&pace, 10);
         let (waiter, _asking) = oneshot::channel();
         queue.push(None, waiter);
         assert!(pace.is_time(&queue, true));
         assert!(!pace.is_time(&queue, false), "the lane without slots");
         pace.over(10);
         assert!(!pace.is_time(&queue, false), "it has nothing to send");
+        let with_slots = queue.take(true);
+        assert_eq!(pace.sent(&with_slots), 0);
+        let _asker = ask(&mut queue, 0);
+        assert!(pace.is_time(&queue, false), "one beside a call about slots");
     }
 
     /// Askers that come one a turn of the loop are all in one call.
@@ -139,8 +171,8 @@ mod tests {
                 }
                 askers
             });
-            pace.gather(&queue, false).await;
-            assert_eq!(queue.borrow().requests(false), 5);
+            pace.gather(&queue).await;
+            assert_eq!(queue.borrow().requests(), 5);
             coming.await.expect("they came");
         };
         LocalSet::new().run_until(tasks).await;
@@ -151,7 +183,8 @@ mod tests {
     async fn collecting_ends() {
         let tasks = async {
             let (pace, queue) = (Pace::default(), Rc::new(RefCell::new(Queue::default())));
-            pace.sent(MANY);
+            let many = sent(&pace, MANY);
+            pace.over(many);
             let coming = Rc::clone(&queue);
             let coming = spawn_local(async move {
                 let mut askers = Vec::new();
@@ -162,7 +195,7 @@ mod tests {
                 }
             });
             let watch = Stopwatch::start();
-            pace.gather(&queue, false).await;
+            pace.gather(&queue).await;
             assert!(watch.elapsed() >= GATHER_MAX);
             coming.abort();
         };

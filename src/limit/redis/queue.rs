@@ -63,7 +63,6 @@ pub(super) struct Entry<W> {
 pub(super) struct Group<W> {
     pub entries: Vec<Entry<W>>,
     index: HashMap<Key, usize>,
-    /// How many have come, with those who have left.
     requests: usize,
     /// How long the first of them waits.
     waits: Stopwatch,
@@ -92,6 +91,11 @@ impl<W: Waits> Group<W> {
             key,
             waiters: vec![waiter],
         });
+    }
+
+    /// How many have come, with those who have left.
+    pub fn requests(&self) -> usize {
+        self.requests
     }
 
     fn is_full(&self) -> bool {
@@ -168,7 +172,7 @@ impl Batch {
     }
 
     pub fn requests(&self) -> usize {
-        self.plain.requests + self.with_slot.requests + self.alone.len()
+        self.plain.requests() + self.with_slot.requests() + self.alone.len()
     }
 }
 
@@ -219,10 +223,14 @@ impl Queue {
         })
     }
 
-    /// How many requests wait, of those that a call may be about; `slots` as in [`Queue::take`].
-    pub fn requests(&self, slots: bool) -> usize {
-        let with_slots = self.with_slot.requests() + self.alone.len();
-        self.plain.requests() + if slots { with_slots } else { 0 }
+    /// How many requests wait.
+    pub fn requests(&self) -> usize {
+        self.plain_requests() + self.with_slot.requests() + self.alone.len()
+    }
+
+    /// How many of these need no slot.
+    pub fn plain_requests(&self) -> usize {
+        self.plain.requests()
     }
 
     pub fn wants_slots(&self) -> bool {

@@ -39,14 +39,16 @@ struct Queue {
     size_bytes: usize,
     /// Whether the consumer waits for the next entry, be it the first or not.
     gathers: bool,
+    /// Whether one found no room since a batch was last taken.
+    is_short: bool,
     closed: bool,
 }
 
 struct Shared {
     options: Options,
     queue: Mutex<Queue>,
-    /// Told when an entry arrives that is the first or waited for, when a batch is full and when the
-    /// queue is closed.
+    /// Told when an entry arrives that is the first or waited for, when a batch or the queue is full
+    /// and when that is closed.
     arrived: Notify,
 }
 
@@ -89,6 +91,9 @@ impl Shared {
             || queue.entries.len() >= self.options.queue_commands_max
             || size_bytes > self.options.queue_bytes_max
         {
+            queue.is_short = true;
+            drop(queue);
+            self.arrived.notify_one();
             return Err(AppendError::NotEnqueued);
         }
         queue.size_bytes = size_bytes;
@@ -106,14 +111,16 @@ impl Shared {
             || queue.size_bytes >= self.options.batch_bytes_max
     }
 
-    /// Waits until a batch is full.
+    /// Whether nothing is to be waited for.
+    fn is_due(&self, queue: &Queue) -> bool {
+        queue.closed || queue.is_short || self.fills_a_batch(queue)
+    }
+
+    /// Waits until a batch is due.
     async fn filled(&self) {
         loop {
-            {
-                let queue = self.lock();
-                if queue.closed || self.fills_a_batch(&queue) {
-                    return;
-                }
+            if self.is_due(&self.lock()) {
+                return;
             }
             self.arrived.notified().await;
         }
@@ -122,12 +129,13 @@ impl Shared {
     /// Waits for as many entries as pays.
     async fn gather(&self, gather: &mut Gather) {
         let mut waiting = gather.begin();
-        let commands = loop {
+        let first = self.lock().entries.len();
+        let last = loop {
             let (commands, left) = {
                 let mut queue = self.lock();
                 let commands = queue.entries.len();
-                let is_over = queue.closed || self.fills_a_batch(&queue);
-                let left = waiting.time_left(commands).filter(|_| !is_over);
+                let is_due = self.is_due(&queue);
+                let left = waiting.time_left(commands).filter(|_| !is_due);
                 queue.gathers = left.is_some();
                 (commands, left)
             };
@@ -139,12 +147,13 @@ impl Shared {
             drop(timeout(left, self.arrived.notified()).await);
             waiting.waited(commands, watch.elapsed());
         };
-        gather.end(commands);
+        gather.end(&waiting, first, last);
     }
 
     /// Takes up to a batch off the front; at least one where there is one.
     fn take(&self) -> VecDeque<Entry> {
         let mut queue = self.lock();
+        queue.is_short = false;
         if !self.fills_a_batch(&queue) {
             queue.size_bytes = 0;
             let room = VecDeque::with_capacity(queue.entries.len());

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::interval;
 
 use crate::clock::Stopwatch;
 use crate::domain::{Action, Batch, Command, Position, Range, Timestamp};
@@ -225,6 +225,27 @@ async fn lingering_ends_when_the_batch_is_full() {
 }
 
 #[tokio::test]
+async fn lingering_ends_when_there_is_no_more_room() {
+    let (appender, mut consumer) = open_with(Options {
+        queue_commands_max: 2,
+        linger: Some(Duration::from_hours(1)),
+        ..Options::default()
+    });
+    drop(enqueue(&appender, 1));
+    assert_eq!(next_batch(&mut consumer).await.records.len(), 1);
+    drop(enqueue(&appender, 2));
+    let mut next = Box::pin(consumer.next());
+    assert!(poll(next.as_mut()).is_pending());
+    drop(enqueue(&appender, 3));
+    assert!(poll(next.as_mut()).is_pending());
+    assert_eq!(
+        appender.append(delete(4)).await,
+        Err(AppendError::NotEnqueued)
+    );
+    assert!(poll(next.as_mut()).is_ready());
+}
+
+#[tokio::test]
 async fn lingering_ends_when_its_time_is_over() {
     let (appender, mut consumer) = open_with(Options {
         linger: Some(Duration::from_millis(1)),
@@ -243,9 +264,10 @@ async fn commands_of_many_come_together() {
         ..Options::default()
     });
     let many = tokio::spawn(async move {
+        let mut evenly = interval(Duration::from_millis(1));
         for nth in 0..500 {
+            evenly.tick().await;
             drop(enqueue(&appender, nth));
-            sleep(Duration::from_millis(1)).await;
         }
     });
     let mut sizes = Vec::new();

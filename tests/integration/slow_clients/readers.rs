@@ -2,13 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use super::{DEADLINE, GONE, pause};
-use crate::harness::{Connection, Launch, PATIENCE, Server, eventually, get, post};
+use crate::harness::{Connection, Launch, PATIENCE, Request, Server, eventually, get, post};
 
 /// A connection whose receive buffer is so small that unread answers stay with the server.
 fn narrow(server: &Server) -> Connection {
@@ -79,13 +80,19 @@ fn read_slowly(stream: &mut TcpStream, bytes: usize) -> Vec<u8> {
     received
 }
 
-fn asks_for_the_list(server: &Server) -> TcpStream {
+/// A plain read of the list, which the hot loop answers, and one that a handler does.
+fn list_reads() -> [Request; 2] {
+    let hot = get("/todos");
+    [hot.clone(), hot.with("Consistency-Token", "0-0")]
+}
+
+fn asks_for_the_list(server: &Server, read: &Request) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(64 * 1024).unwrap();
     socket.connect(&server.address().into()).unwrap();
     let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(&get("/todos").bytes("h")).unwrap();
+    stream.write_all(&read.bytes("h")).unwrap();
     stream
 }
 
@@ -94,22 +101,48 @@ fn a_reader_that_is_slow_but_reads_gets_all() {
     let server = server_with_a_long_list();
     let expected = server.anyone().ask(&get("/todos")).expect(200).body;
     assert!(expected.len() > LIST_BYTES);
-    let mut stream = asks_for_the_list(&server);
-    let received = read_slowly(&mut stream, expected.len());
-    let body = received.windows(4).position(|four| four == b"\r\n\r\n");
-    let body = body.unwrap() + 4;
-    let rest = read_slowly(&mut stream, body);
-    assert!([&received[body..], &rest].concat() == expected);
+    let gets_all = |read: &Request| {
+        let mut stream = asks_for_the_list(&server, read);
+        let received = read_slowly(&mut stream, expected.len());
+        let body = received.windows(4).position(|four| four == b"\r\n\r\n");
+        let body = body.unwrap() + 4;
+        let rest = read_slowly(&mut stream, body);
+        assert!([&received[body..], &rest].concat() == expected, "{read:?}");
+    };
+    let [hot, handled] = &list_reads();
+    thread::scope(|scope| {
+        scope.spawn(|| gets_all(hot));
+        gets_all(handled);
+    });
 }
 
 #[test]
 fn a_reader_that_stops_in_the_middle_is_closed() {
     let server = server_with_a_long_list();
-    let mut stream = asks_for_the_list(&server);
-    read_slowly(&mut stream, LIST_BYTES / 8);
-    // Looks without reading. A closed connection refuses bytes in the end.
-    eventually("the server closes", GONE, || {
-        stream.write_all(b"\r\n").err()
-    });
+    for read in &list_reads() {
+        let mut stream = asks_for_the_list(&server, read);
+        read_slowly(&mut stream, LIST_BYTES / 8);
+        // Looks without reading. A closed connection refuses bytes in the end.
+        eventually("the server closes", GONE, || {
+            stream.write_all(b"\r\n").err()
+        });
+    }
     server.anyone().ask(&get("/todos?limit=1")).expect(200);
+}
+
+/// What a handler has answered with is sent to the end, whatever the signal.
+#[test]
+fn a_reader_that_is_slow_gets_all_of_a_server_that_ends() {
+    let server = server_with_a_long_list();
+    let expected = server.anyone().ask(&get("/todos")).expect(200).body;
+    let [_, handled] = &list_reads();
+    let mut stream = asks_for_the_list(&server, handled);
+    let mut received = read_slowly(&mut stream, LIST_BYTES / 8);
+    server.signal("TERM");
+    let body = received.windows(4).position(|four| four == b"\r\n\r\n");
+    let rest = body.unwrap() + 4 + expected.len() - received.len();
+    received.extend(read_slowly(&mut stream, rest));
+    assert!(received.ends_with(&expected));
+    drop(stream);
+    server.stop();
 }

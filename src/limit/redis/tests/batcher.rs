@@ -1,11 +1,12 @@
 //! A core's questions: that what waits goes out together, and that who leaves takes nothing along.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fred::interfaces::LuaInterface;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::task::yield_now;
 
 use super::super::super::contract::{SLOT, of, passes};
@@ -140,6 +141,36 @@ fn many_keys_at_once_are_all_decided() {
         let users: Vec<String> = (0..2_000).map(|nth| nth.to_string()).collect();
         let decisions = join_all(users.iter().map(|user| core.ask(of(user, false)))).await;
         assert!(decisions.iter().all(passes));
+    });
+}
+
+/// A lane that always has somebody who needs a slot leaves the others to the other lane.
+#[test]
+fn who_needs_no_slot_is_decided_by_redis_beside_many_who_do() {
+    run(async {
+        let core = core(&redis(RULE, 1_000));
+        let is_over = Rc::new(Cell::new(false));
+        let claimants = (0..20).map(|nth| {
+            let (core, is_over) = (Rc::clone(&core), Rc::clone(&is_over));
+            async move {
+                let mut claims = 0;
+                while !is_over.get() {
+                    core.ask(of(&format!("claimant {claims} {nth}"), true))
+                        .await;
+                    claims += 1;
+                }
+                claims
+            }
+        });
+        let writer = async {
+            for nth in 0..100 {
+                let decision = core.ask(of(&format!("writer {nth}"), false)).await;
+                assert_eq!(decision.by, By::Whole, "write {nth}");
+            }
+            is_over.set(true);
+        };
+        let (claims, ()) = join(join_all(claimants), writer).await;
+        assert!(claims.iter().all(|claims| *claims > 0), "{claims:?}");
     });
 }
 
