@@ -1,9 +1,9 @@
 //! The gate to hyper: it lets one framed request through, or a whole connection.
 //!
-//! What is no plain list read, and has not come whole, is hyper's to answer. Where its end is known, a
-//! request goes through the gate alone: hyper sees a connection on which exactly these bytes come, and is dropped with
-//! its buffers once its response has been sent. The hot loop goes on with what follows. A stream
-//! whose requests only hyper can tell apart is hyper's for good.
+//! What is no plain list read, and has not come whole, is hyper's to answer. Where its end is known,
+//! a request goes through the gate alone: hyper sees a connection on which exactly these bytes come,
+//! and is dropped with its buffers once its response has been sent. The hot loop goes on with what
+//! follows. A stream whose requests only hyper can tell apart is hyper's for good.
 //!
 //! hyper answers heads that it cannot parse by itself, with an empty body. The gate keeps such an
 //! answer back and notes its status, so that a problem document can be sent instead.
@@ -133,21 +133,6 @@ impl Gate {
         Poll::Ready(Ok(()))
     }
 
-    /// Behind its request, hyper sees nothing but the end of the stream: it stops serving a client
-    /// that has gone. What comes instead is put aside, once.
-    fn poll_end_of_stream(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.socket.unread.borrow().is_empty() {
-            return Poll::Pending;
-        }
-        let input = &mut *self.core.input.borrow_mut();
-        let read = ready!(self.socket.poll_read(cx, input))?;
-        if read == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        self.socket.unread.borrow_mut().extend(&input[..read]);
-        Poll::Pending
-    }
-
     /// Whether these bytes are hyper's own answer: no request is being served and nothing of an
     /// earlier response is left. If so they are kept back and only their status is noted.
     fn keeps_back(&self, bytes: &[u8]) -> bool {
@@ -184,7 +169,9 @@ impl Read for Io {
             return Poll::Ready(Ok(()));
         }
         match gate.missing.get() {
-            Some(0) => gate.poll_end_of_stream(cx),
+            // Behind its request, hyper sees nothing but the end of the stream: it stops serving a
+            // client that has gone.
+            Some(0) => gate.socket.poll_left(cx, &mut gate.core.input.borrow_mut()),
             _ => gate.poll_read(cx, &mut into),
         }
     }

@@ -195,6 +195,20 @@ impl Socket {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
+    /// Looks whether the client goes while its request is being served: it has closed its side, or
+    /// the connection failed. What comes instead is put aside, once.
+    pub fn poll_left(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<()>> {
+        if !self.unread.borrow().is_empty() {
+            return Poll::Pending;
+        }
+        let read = ready!(self.poll_read(cx, buffer))?;
+        if read == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.unread.borrow_mut().extend(&buffer[..read]);
+        Poll::Pending
+    }
+
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes);
         self.note_write(&written);

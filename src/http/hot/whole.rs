@@ -13,8 +13,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
-use hyper::http::{Uri, request};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, Uri};
 
 use super::super::body::Unread;
 use super::super::core::Core;
@@ -55,10 +54,11 @@ pub fn request(bytes: &Bytes) -> Option<Request<Unread>> {
         let value = HeaderValue::from_maybe_shared(part(field.value)).ok()?;
         headers.append(name, value);
     }
-    let request = Request::new(Unread::Whole(bytes.slice(head_bytes..)));
-    let (mut parts, body): (request::Parts, _) = request.into_parts();
-    (parts.method, parts.uri, parts.headers) = (method, uri, headers);
-    Some(Request::from_parts(parts, body))
+    let mut request = Request::new(Unread::Whole(bytes.slice(head_bytes..)));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Some(request)
 }
 
 impl Hot {
@@ -84,7 +84,9 @@ impl Hot {
             if let Poll::Ready(response) = answer.as_mut().poll(cx) {
                 return Poll::Ready(self.send(cx, core, socket, response));
             }
-            poll_left(cx, core, socket).map(|()| Some(Passed::Over(None)))
+            // hyper would not even have begun for a client that has gone already.
+            let left = socket.poll_left(cx, &mut core.input.borrow_mut());
+            left.map(|_| Some(Passed::Over(None)))
         })
         .await
     }
@@ -119,23 +121,6 @@ impl Hot {
                 None
             }
         }
-    }
-}
-
-/// Looks whether the client goes before it has its answer, as hyper does, which does not even begin
-/// where it has gone already. What comes instead is put aside, once.
-fn poll_left(cx: &mut Context<'_>, core: &Core, socket: &Socket) -> Poll<()> {
-    if !socket.unread.borrow().is_empty() {
-        return Poll::Pending;
-    }
-    let input = &mut *core.input.borrow_mut();
-    match socket.poll_read(cx, input) {
-        Poll::Pending => Poll::Pending,
-        Poll::Ready(Ok(read @ 1..)) => {
-            socket.unread.borrow_mut().extend(&input[..read]);
-            Poll::Pending
-        }
-        Poll::Ready(_) => Poll::Ready(()),
     }
 }
 

@@ -91,9 +91,11 @@ impl Shared {
             || queue.entries.len() >= self.options.queue_commands_max
             || size_bytes > self.options.queue_bytes_max
         {
-            queue.is_short = true;
+            let tell = !mem::replace(&mut queue.is_short, true);
             drop(queue);
-            self.arrived.notify_one();
+            if tell {
+                self.arrived.notify_one();
+            }
             return Err(AppendError::NotEnqueued);
         }
         queue.size_bytes = size_bytes;

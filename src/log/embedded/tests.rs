@@ -206,42 +206,44 @@ async fn bytes_are_limited_in_the_queue_and_in_a_batch() {
     assert_eq!(next_batch(&mut consumer).await.records.len(), 2);
 }
 
-#[tokio::test]
-async fn lingering_ends_when_the_batch_is_full() {
+/// A log that waits for ever behind its first batch, which has gone, and the batch that waits with
+/// two commands.
+async fn lingering(options: Options) -> (Appender, Pin<Box<dyn Future<Output = Batch>>>) {
     let (appender, mut consumer) = open_with(Options {
-        batch_commands_max: 3,
         linger: Some(Duration::from_hours(1)),
-        ..Options::default()
+        ..options
     });
     drop(enqueue(&appender, 1));
     assert_eq!(next_batch(&mut consumer).await.records.len(), 1);
     drop(enqueue(&appender, 2));
-    let mut next = Box::pin(consumer.next());
+    let mut next: Pin<Box<dyn Future<Output = Batch>>> =
+        Box::pin(async move { next_batch(&mut consumer).await });
     assert!(poll(next.as_mut()).is_pending());
     drop(enqueue(&appender, 3));
     assert!(poll(next.as_mut()).is_pending());
+    (appender, next)
+}
+
+#[tokio::test]
+async fn lingering_ends_when_the_batch_is_full() {
+    let (appender, mut next) = lingering(Options {
+        batch_commands_max: 3,
+        ..Options::default()
+    })
+    .await;
     drop(enqueue(&appender, 4));
     assert!(poll(next.as_mut()).is_ready());
 }
 
 #[tokio::test]
 async fn lingering_ends_when_there_is_no_more_room() {
-    let (appender, mut consumer) = open_with(Options {
+    let (appender, mut next) = lingering(Options {
         queue_commands_max: 2,
-        linger: Some(Duration::from_hours(1)),
         ..Options::default()
-    });
-    drop(enqueue(&appender, 1));
-    assert_eq!(next_batch(&mut consumer).await.records.len(), 1);
-    drop(enqueue(&appender, 2));
-    let mut next = Box::pin(consumer.next());
-    assert!(poll(next.as_mut()).is_pending());
-    drop(enqueue(&appender, 3));
-    assert!(poll(next.as_mut()).is_pending());
-    assert_eq!(
-        appender.append(delete(4)).await,
-        Err(AppendError::NotEnqueued)
-    );
+    })
+    .await;
+    let refused = appender.append(delete(4)).await;
+    assert_eq!(refused, Err(AppendError::NotEnqueued));
     assert!(poll(next.as_mut()).is_ready());
 }
 
