@@ -163,10 +163,14 @@ fn who_needs_no_slot_is_decided_by_redis_beside_many_who_do() {
             }
         });
         let writer = async {
+            let watch = Stopwatch::start();
             for nth in 0..100 {
                 let decision = core.ask(of(&format!("writer {nth}"), false)).await;
                 assert_eq!(decision.by, By::Whole, "write {nth}");
             }
+            // A lane that nobody rouses looks with each heartbeat.
+            let took = watch.elapsed();
+            assert!(took < HEARTBEAT, "{took:?}");
             is_over.set(true);
         };
         let (claims, ()) = join(join_all(claimants), writer).await;
