@@ -51,8 +51,7 @@ pub struct Loaded {
 }
 
 /// What became of one todo over a batch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     pub id: Uuid,
     /// Where the commands about this todo stand: all of them in one partition of the log.

@@ -3,6 +3,7 @@
 //! Everything here is pure: no I/O, no async, no clock, no randomness. Ids, times and gift codes
 //! arrive inside the command, so that every store and every replay decides alike.
 
+mod applied;
 mod batch;
 pub mod bucket;
 mod command;
@@ -14,7 +15,8 @@ mod position;
 mod timestamp;
 mod todo;
 
-pub use batch::{Applied, Batch, LastRecord, NotApplied, Payload, Record, Stored};
+pub use applied::{Applied, Changed, NotApplied, Serialised};
+pub use batch::{Batch, LastRecord, Payload, Record, Stored};
 #[cfg(test)]
 pub(crate) use command::tests::command as any_command;
 pub use command::{Action, Command, DecodeError, Idempotency, IfMatch};

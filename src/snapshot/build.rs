@@ -5,7 +5,7 @@ use super::chunk::Chunker;
 use super::hints::Hints;
 use super::page::{Piece, Written};
 use super::renew::{Edit, renew};
-use crate::domain::{Key, Todo};
+use crate::domain::{Key, Serialised, Todo};
 
 /// Takes every living todo once, in any order, and makes a snapshot of them.
 ///
@@ -27,9 +27,9 @@ impl Builder {
     }
 
     pub fn push(&mut self, todo: &Todo) {
-        let written = Written::new(todo);
+        let written = Written::new(todo.id, Serialised::of(todo));
         let key = written.key;
-        self.hints.put(key, None);
+        self.hints.put(key);
         if self.newest.is_none_or(|newest| key > newest) {
             self.newest = Some(key);
             self.chunker.item(Piece::Written(written));

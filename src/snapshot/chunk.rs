@@ -187,6 +187,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::Serialised;
     use crate::snapshot::page::Written;
     use crate::snapshot::tests::{boundary_free_ids, todo};
 
@@ -195,7 +196,7 @@ mod tests {
         for (second, id) in (0..).zip(ids) {
             let mut todo = todo(*id, second);
             description.clone_into(&mut todo.description);
-            chunker.item(Piece::Written(Written::new(&todo)));
+            chunker.item(Piece::Written(Written::new(*id, Serialised::of(&todo))));
         }
         chunker.finish()
     }

@@ -24,17 +24,20 @@ struct Hint {
 }
 
 impl Hints {
-    pub fn put(&self, key: Key, before: Option<Timestamp>) {
+    pub fn put(&self, key: Key) {
         let now = key.created_at;
-        let before = before.unwrap_or(now);
-        self.0.pin().insert(key.id, Hint { now, before });
+        self.0.pin().insert(key.id, Hint { now, before: now });
     }
 
-    pub fn put_net(&self, net: &Net) {
-        if let Some(todo) = net.now
-            && net.was != Some(todo.created_at)
-        {
-            self.put(todo.key(), net.was);
+    pub fn put_nets(&self, nets: &[Net]) {
+        let map = self.0.pin();
+        for net in nets {
+            if let Some(now) = net.now.map(|todo| todo.created_at)
+                && net.was != Some(now)
+            {
+                let before = net.was.unwrap_or(now);
+                map.insert(net.id, Hint { now, before });
+            }
         }
     }
 

@@ -124,9 +124,7 @@ impl Snapshot {
     #[must_use]
     pub fn renew(&self, applied: &[Applied]) -> Self {
         let nets = Net::of(applied);
-        for net in &nets {
-            self.hints.put_net(net);
-        }
+        self.hints.put_nets(&nets);
         let edits: Vec<Edit> = nets.iter().flat_map(Net::edits).collect();
         let departed = nets.iter().filter(|net| net.now.is_none());
         let departed = departed.map(|net| net.id).collect();

@@ -12,10 +12,11 @@
 use std::ops::{Add, Range};
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::gzip::Deflated;
-use crate::domain::{Hash128, Key, Todo};
+use crate::domain::{Hash128, Key, Serialised};
 
 /// Items `0..n` of something, summed up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,23 +166,26 @@ pub(super) enum Piece {
     Written(Written),
 }
 
-/// A todo serialised.
+/// A todo that was written.
 pub(super) struct Written {
     pub key: Key,
-    pub json: Box<[u8]>,
+    pub json: Bytes,
     pub tag: Hash128,
     pub boundary: bool,
 }
 
 impl Written {
-    pub fn new(todo: &Todo) -> Self {
-        let mut json = Vec::with_capacity(256 + todo.title.len() + todo.description.len());
-        todo.write_json(&mut json);
+    pub fn new(id: Uuid, todo: Serialised) -> Self {
+        let Serialised {
+            created_at,
+            json,
+            tag,
+        } = todo;
         Self {
-            key: todo.key(),
-            tag: Hash128::of(&json),
-            json: json.into(),
-            boundary: is_boundary(todo.id),
+            key: Key { created_at, id },
+            json,
+            tag,
+            boundary: is_boundary(id),
         }
     }
 }

@@ -136,7 +136,7 @@ mod tests {
             from,
             to: from + 1,
         };
-        let change = created(todo(Uuid::from_u128(id), 1));
+        let change = created(&todo(Uuid::from_u128(id), 1));
         applied(range, vec![change])
     }
 

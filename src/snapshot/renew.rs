@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::chunk::Chunker;
 use super::list::{Chapter, List};
 use super::page::{Page, Piece, Written};
-use crate::domain::{Applied, Key, Timestamp, Todo};
+use crate::domain::{Applied, Key, Serialised, Timestamp};
 
 /// What stands at a key from now on.
 pub(super) struct Edit {
@@ -41,13 +41,14 @@ impl Edit {
 pub(super) struct Net<'a> {
     pub id: Uuid,
     pub was: Option<Timestamp>,
-    pub now: Option<&'a Todo>,
+    pub now: Option<&'a Serialised>,
 }
 
 impl<'a> Net<'a> {
     /// One for each todo that was there before or is there now.
     pub fn of(applied: &'a [Applied]) -> Vec<Self> {
-        let mut nets = HashMap::<Uuid, Self, RandomState>::default();
+        let changes = applied.iter().map(|one| one.changes.len()).sum();
+        let mut nets = HashMap::with_capacity_and_hasher(changes, RandomState::default());
         for change in applied.iter().flat_map(|one| &one.changes) {
             let (id, was) = (change.id, change.was);
             let net = nets.entry(id).or_insert(Self { id, was, now: None });
@@ -58,8 +59,8 @@ impl<'a> Net<'a> {
     }
 
     pub fn edits(&self) -> impl Iterator<Item = Edit> {
-        let now = self.now.map(Written::new);
         let id = self.id;
+        let now = self.now.map(|now| Written::new(id, now.clone()));
         let gone = self.was.map(|created_at| Key { created_at, id });
         let gone = gone.filter(|old| now.as_ref().is_none_or(|new| new.key != *old));
         gone.map(Edit::remove).into_iter().chain(now.map(Edit::put))

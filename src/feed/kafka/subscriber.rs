@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::error::KafkaError;
@@ -31,7 +32,6 @@ pub struct Subscriber {
     client: Option<Arc<Client>>,
     /// Said until the next seek.
     lost: Option<End>,
-    scratch: Vec<u8>,
 }
 
 impl Subscriber {
@@ -42,7 +42,6 @@ impl Subscriber {
             options: options.clone(),
             client: None,
             lost: None,
-            scratch: Vec::new(),
         }
     }
 
@@ -116,10 +115,8 @@ impl Subscriber {
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>, taken: &mut Vec<Applied>) {
-        self.scratch.clear();
-        self.scratch
-            .extend_from_slice(message.payload().unwrap_or_default());
-        match Applied::decode(&mut self.scratch) {
+        let record = Bytes::copy_from_slice(message.payload().unwrap_or_default());
+        match Applied::decode(&record) {
             Ok(applied) => taken.push(applied),
             Err(error) => {
                 let place = message.offset();

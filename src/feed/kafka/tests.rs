@@ -153,11 +153,7 @@ fn a_batch_of_the_smallest_commands_fits() {
         from: u64::MAX - 1,
         to: u64::MAX,
     };
-    let applied = Applied {
-        range,
-        changes: vec![change; 100],
-        outcomes: vec![],
-    };
+    let applied = Applied::split(&[range], &vec![change; 100], vec![]).remove(0);
     // Not even the bytes of the commands are needed for what is the same for all.
     assert!(applied.encode().len() <= record_bytes_max(100, 0));
 }

@@ -14,7 +14,7 @@ use super::encode::deflate;
 use super::gzip::Deflater;
 use super::page::{Page, is_boundary};
 use super::*;
-use crate::domain::{Change, Range, Timestamp, Todo};
+use crate::domain::{Changed, Range, Serialised, Timestamp, Todo};
 
 pub(super) fn todo(id: Uuid, created_at: i64) -> Todo {
     Todo {
@@ -33,16 +33,15 @@ pub(super) fn boundary_free_ids(count: usize) -> Vec<Uuid> {
     ids.filter(|id| !is_boundary(*id)).take(count).collect()
 }
 
-pub(super) fn created(todo: Todo) -> Change {
-    Change {
+pub(super) fn created(todo: &Todo) -> Changed {
+    Changed {
         id: todo.id,
-        partition: 0,
         was: None,
-        now: Some(todo),
+        now: Some(Serialised::of(todo)),
     }
 }
 
-pub(super) fn applied(range: Range, changes: Vec<Change>) -> Applied {
+pub(super) fn applied(range: Range, changes: Vec<Changed>) -> Applied {
     Applied {
         range,
         changes,
@@ -65,11 +64,10 @@ impl Model {
                 Some(todo) => self.todos.insert(id, todo.clone()),
                 None => self.todos.remove(&id),
             };
-            changes.push(Change {
+            changes.push(Changed {
                 id,
-                partition: 0,
                 was: before.map(|todo| todo.created_at),
-                now,
+                now: now.as_ref().map(Serialised::of),
             });
         }
         let from = self.offset;

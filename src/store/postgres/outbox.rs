@@ -70,8 +70,8 @@ pub(super) fn pack(applied: &Applied) -> Vec<u8> {
 fn unpack(packed: &[u8]) -> Result<Applied, Fault> {
     let strange = |error: String| Fault::Failed(format!("outbox: {error}"));
     let unpacked = zstd::bulk::decompress(packed, UNPACKED_BYTES_MAX);
-    let mut unpacked = unpacked.map_err(|error| strange(error.to_string()))?;
-    Applied::decode(&mut unpacked).map_err(|error| strange(error.to_string()))
+    let unpacked = unpacked.map_err(|error| strange(error.to_string()))?;
+    Applied::decode(&unpacked.into()).map_err(|error| strange(error.to_string()))
 }
 
 async fn settle(session: &Session, published: &[Range]) -> Result<(), Fault> {

@@ -4,8 +4,6 @@
 //! A statement is sent when its future is polled first, so those that are joined go out in their
 //! order and together. `try_join` it has to be: if one cannot be sent, none behind it is.
 
-use std::mem::take;
-
 use futures_util::future::{try_join, try_join4};
 use serde::de::DeserializeOwned;
 use tokio_postgres::{Error, Row};
@@ -161,6 +159,7 @@ async fn read_issued(session: &Session, needs: &Needs) -> Result<u64, Fault> {
 
 /// What a batch changed.
 pub(super) struct Writes {
+    todos: Vec<Change>,
     /// Todos and outcomes, as they are handed on.
     pub applied: Vec<Applied>,
     keys: Vec<NewKey>,
@@ -169,17 +168,14 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    pub fn of(ranges: &[Range], mut changes: Changes) -> Self {
+    pub fn of(ranges: &[Range], changes: Changes) -> Self {
         Self {
-            keys: take(&mut changes.keys),
-            codes: take(&mut changes.codes),
-            dead: take(&mut changes.dead),
-            applied: Applied::split(ranges, changes),
+            applied: Applied::split(ranges, &changes.todos, changes.outcomes),
+            todos: changes.todos,
+            keys: changes.keys,
+            codes: changes.codes,
+            dead: changes.dead,
         }
-    }
-
-    fn todos(&self) -> impl Iterator<Item = &Change> {
-        self.applied.iter().flat_map(|part| &part.changes)
     }
 }
 
@@ -199,7 +195,7 @@ pub(super) async fn write(session: &Session, writes: &Writes, at: Timestamp) -> 
 }
 
 async fn delete_todos(session: &Session, writes: &Writes) -> Result<(), Error> {
-    let gone = writes.todos().filter(|change| change.now.is_none());
+    let gone = writes.todos.iter().filter(|change| change.now.is_none());
     let ids: Vec<Uuid> = gone.map(|change| change.id).collect();
     if ids.is_empty() {
         return Ok(());
@@ -209,7 +205,7 @@ async fn delete_todos(session: &Session, writes: &Writes) -> Result<(), Error> {
 }
 
 async fn put_todos(session: &Session, writes: &Writes) -> Result<(), Error> {
-    let todos = || writes.todos().filter_map(|change| change.now.as_ref());
+    let todos = || writes.todos.iter().filter_map(|change| change.now.as_ref());
     let ids: Vec<Uuid> = todos().map(|todo| todo.id).collect();
     if ids.is_empty() {
         return Ok(());

@@ -16,7 +16,9 @@ impl Store {
     ) -> Result<Vec<Applied>, ApplyError> {
         loop {
             let refused = match self.transact(batch) {
-                Ok(changes) => return Ok(Applied::split(&batch.ranges, changes)),
+                Ok(Changes {
+                    todos, outcomes, ..
+                }) => return Ok(Applied::split(&batch.ranges, &todos, outcomes)),
                 Err(Fault::Refused(reason)) => reason,
                 Err(fault) => return Err(self.apply_error(fault)),
             };

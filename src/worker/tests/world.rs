@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::domain::{
-    Action, Applied, Batch, Changes, Command, Payload, Position, Range, Record, Stored, Timestamp,
+    Action, Applied, Batch, Command, Payload, Position, Range, Record, Stored, Timestamp,
 };
 use crate::feed::PublishError;
 use crate::log::{Event, Strange};
@@ -332,7 +332,7 @@ impl Store {
             }
             Fate::Good => state.commit(&batch.ranges)?,
         }
-        Ok(Applied::split(&batch.ranges, Changes::default()))
+        Ok(Applied::split(&batch.ranges, &[], vec![]))
     }
 
     pub fn positions(&mut self) -> Result<Vec<Stored>, StoreError> {
@@ -356,7 +356,7 @@ impl Store {
         let gone = &state.to_delete;
         let waits = |one: &&Range| partitions.contains(&one.partition) && !gone.contains(one);
         let ranges: Vec<Range> = state.outbox.iter().filter(waits).copied().collect();
-        let one = |range: &Range| Applied::split(&[*range], Changes::default()).remove(0);
+        let one = |range: &Range| Applied::split(&[*range], &[], vec![]).remove(0);
         Ok(ranges.iter().map(one).collect())
     }
 
