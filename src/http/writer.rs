@@ -9,6 +9,7 @@ use super::response::Problem;
 use super::service::Call;
 use crate::clock;
 use crate::domain::{Action, Command, Hash128, Idempotency, Timestamp};
+use crate::log::Appender;
 
 /// The namespace of the ids of keyed creates (UUIDv5 of user and key).
 const KEYED: Uuid = Uuid::from_u128(0x6f6e_6365_2d61_6e64_2d6f_6e6c_792d_6f6e);
@@ -40,10 +41,10 @@ impl Writer {
 
     /// The id of a todo that this write creates: the same one each time the write is sent under the
     /// same key.
-    pub fn new_todo_id(&self) -> Uuid {
+    pub fn new_todo_id(&self, log: &Appender) -> Uuid {
         match &self.key {
             Some(key) => Uuid::new_v5(&KEYED, format!("{}\0{key}", self.user).as_bytes()),
-            None => clock::uuid_v7(self.at),
+            None => log.new_id(self.at, || clock::uuid_v7(self.at)),
         }
     }
 

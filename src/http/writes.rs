@@ -44,7 +44,7 @@ pub async fn create(call: &Call) -> Result<Response<Body>, Problem> {
     let writer = Writer::of(call, admission::Kind::Write).await?;
     check_is_json(call.headers())?;
     let draft = draft(&call.read_body().await?, Shape::Create)?;
-    let id = writer.new_todo_id();
+    let id = writer.new_todo_id(&call.core.shared.log);
     check_room(call, id)?;
     let fingerprint = fingerprint(&draft, None);
     let Draft {

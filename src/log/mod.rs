@@ -11,8 +11,10 @@ pub mod kafka;
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::clock::Stopwatch;
-use crate::domain::{Batch, Command, Position, Stored};
+use crate::domain::{Batch, Command, Position, Stored, Timestamp};
 
 /// Limits of a log.
 #[derive(Clone, Debug)]
@@ -108,6 +110,16 @@ pub enum Appender {
 }
 
 impl Appender {
+    /// An id for a todo that is created at `at`: one of those that `mint` gives, by which its command
+    /// travels with others of that time.
+    #[must_use]
+    pub fn new_id(&self, at: Timestamp, mut mint: impl FnMut() -> Uuid) -> Uuid {
+        match self {
+            Self::Embedded(_) => mint(),
+            Self::Kafka(appender) => appender.new_id(at, mint),
+        }
+    }
+
     /// Appends a command and waits until it is durable.
     ///
     /// # Cancel safety

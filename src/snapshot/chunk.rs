@@ -1,7 +1,7 @@
 //! Where pages begin: a function of the todos alone, however the list came to hold them.
 //!
 //! From oldest to newest, an item begins a page
-//! - when a hash of its id ends in six zero bits: a *boundary*, so pages have 64 items on average,
+//! - when a hash of its id begins with six zero bits: a *boundary*, so pages have 64 items on average,
 //! - or when the page before it is full.
 //!
 //! The second rule starts anew at each boundary, so what a change moves ends at the next boundary

@@ -7,6 +7,7 @@ mod appender;
 mod buffer;
 mod consumer;
 mod identity;
+mod placement;
 mod poller;
 
 use std::time::Duration;
