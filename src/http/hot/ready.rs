@@ -25,13 +25,13 @@ const CODINGS: usize = 4;
 /// Bytes of a body that is kept whole; larger ones are sent from the snapshot's pages.
 const BODY_BYTES_MAX: usize = 32 << 10;
 /// The same of one that was sent [`SENT_TO_JOIN`] times from one snapshot.
-const JOINED_BYTES_MAX: usize = 1 << 20;
+const JOINED_BYTES_MAX: usize = 4 << 20;
 /// A body in one piece is a fifth cheaper to send than one in pages. After so many, that has cost about
 /// as much as copying the pages together does, once.
 const SENT_TO_JOIN: u32 = 4;
 /// Bytes of all bodies that a core keeps; beyond, they are sent from the pages as well. What the
-/// limits from 1 to 180 take together. Large ones are joined while less than half of it is taken.
-const BODIES_BYTES_MAX: usize = 4 << 20;
+/// limits from 1 to 270 take together. Large ones are joined while less than half of it is taken.
+const BODIES_BYTES_MAX: usize = 8 << 20;
 
 /// An answer as it is sent: the head of its 304, that of its 200 and, where it is small, the body, in
 /// one piece.
