@@ -14,14 +14,15 @@
 //! 6. [`http`]: sockets, requests, answers.
 //! 7. [`app`] puts the parts together and is the only place that names back ends; [`runtime`]
 //!    gives them threads and ends them in order, along [`stage`]; [`links`]: what they lean on; [`config`] reads the
-//!    environment, once; [`cli`] is the command line.
+//!    environment, once; [`cli`] is the command line; [`metrics`]: what is counted; [`control`]:
+//!    orders to a running process; [`seed`]: todos to try things with.
 //!
 //! # Invariants
 //! - A write's receipt is its position in the log. It is the operation's id, the consistency
 //!   token and what a waiting request waits for.
 //! - Dependencies point one way: `bin → app → {http, worker, adapters}`, `http → snapshot, limit,
 //!   log, feed, store → domain`. `config` knows the modules, no module knows `config`.
-//! - Only [`clock`] reads time; only [`config`] reads the environment.
+//! - Only [`clock`] reads time; only [`config`] and [`cli`] read the environment.
 //! - Every queue, buffer, batch, cache and body has a limit.
 
 pub mod app;

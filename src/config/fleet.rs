@@ -48,7 +48,8 @@ pub struct FleetSettings {
     /// Brokers that must have a command before it is acknowledged; 2 in production
     #[arg(long, env, global = true, default_value_t = 1)]
     pub(super) kafka_min_insync: u16,
-    /// How long a write waits for others to travel with to Kafka
+    /// How long a write waits for others to travel with to Kafka, and for how long new todos keep to
+    /// the same partitions
     #[arg(long, env, global = true, default_value = "5ms", value_parser = values::span)]
     pub(super) kafka_linger: Duration,
     /// Port of a worker's health, readiness and metrics; 0 takes a free one

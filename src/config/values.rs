@@ -22,8 +22,6 @@ pub const SHUTDOWN_GRACE_MIN: Duration = Duration::from_secs(1);
 pub const HEAD_LIMIT_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a shared secret, at least. RFC 7518 (3.2) asks for 32 with HS256; fewer are warned of.
 pub const SECRET_BYTES_MIN: usize = 16;
-/// Bytes of a record of the feed, at most: a broker's requests hold 100 MiB unless told otherwise.
-pub const FEED_RECORD_BYTES_MAX: usize = 96 << 20;
 /// Open files kept back from connections: the database, logs, sockets of its own.
 const FILES_KEPT_BACK: u64 = 64;
 /// Connections where the file limit would allow more: about 10 GB of memory when busy.

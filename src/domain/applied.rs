@@ -13,6 +13,8 @@ use super::{Change, Hash128, Range, Recorded, Timestamp, Todo};
 
 /// The version of a feed record's encoding that this program writes and the only one it reads.
 const VERSION: u8 = 2;
+/// Bytes of a record, at most: a broker's requests hold 100 MiB unless told otherwise.
+pub const APPLIED_BYTES_MAX: usize = 96 << 20;
 /// Bytes of a todo's JSON beside its title and description, about.
 const JSON_OVERHEAD_BYTES: usize = 256;
 
@@ -72,7 +74,7 @@ fn json_bytes(todo: &Todo) -> usize {
 impl Applied {
     /// Splits what a transaction wrote by partition.
     #[must_use]
-    pub fn split(ranges: &[Range], todos: &[Change], outcomes: Vec<Recorded>) -> Vec<Self> {
+    pub fn split(ranges: &[Range], todos: &[Change], outcomes: &[Recorded]) -> Vec<Self> {
         let empty = |range: &Range| Self {
             range: *range,
             changes: vec![],
@@ -87,7 +89,7 @@ impl Applied {
         }
         for outcome in outcomes {
             if let Some(part) = Self::of(&mut parts, outcome.position.partition) {
-                part.outcomes.push(outcome);
+                part.outcomes.push(outcome.clone());
             }
         }
         parts
@@ -117,8 +119,8 @@ impl Applied {
     pub fn decode(record: &Bytes) -> Result<Self, NotApplied> {
         let wire = match record.first() {
             Some(&VERSION) => &record[1..],
-            Some(version) => {
-                let text = format!("version {version} is unknown; this program reads {VERSION}");
+            Some(other) => {
+                let text = format!("it begins with {other}, and not with version {VERSION}");
                 return Err(NotApplied(text));
             }
             None => return Err(NotApplied("it is empty".to_owned())),
@@ -262,7 +264,7 @@ mod tests {
                 false => Outcome::Rejected(Rejection::SoldOut),
             },
         });
-        Applied::split(&ranges, &changes, outcomes.collect())
+        Applied::split(&ranges, &changes, &outcomes.collect::<Vec<_>>())
     }
 
     proptest! {
@@ -313,11 +315,77 @@ mod tests {
         assert!(json.starts_with(br#"{"id":"00000000-0000-0000-0000-000000000002","title":"\"""#));
     }
 
+    /// The encoding follows from types here and elsewhere: whoever changes one of them in it has to
+    /// raise the version.
+    #[test]
+    fn a_record_is_these_bytes() {
+        use Rejection::{IdTaken, KeyReused, NotFound, PreconditionFailed, SoldOut};
+        let outcomes = [
+            Outcome::Applied,
+            Outcome::GiftCode("G".to_owned()),
+            Outcome::Rejected(NotFound),
+            Outcome::Rejected(PreconditionFailed),
+            Outcome::Rejected(KeyReused),
+            Outcome::Rejected(IdTaken),
+            Outcome::Rejected(SoldOut),
+            Outcome::Dead("why".to_owned()),
+        ];
+        let recorded = |(offset, outcome)| Recorded {
+            position: Position {
+                partition: 3,
+                offset,
+            },
+            user: "al".to_owned(),
+            outcome,
+        };
+        let id = Uuid::from_u128(0x11);
+        let now = Serialised {
+            created_at: Timestamp::from_micros(300),
+            json: Bytes::from_static(b"{}"),
+            tag: Hash128(0x22),
+        };
+        let was = Some(Timestamp::from_micros(-1));
+        let applied = Applied {
+            range: Range {
+                partition: 3,
+                from: 1,
+                to: 200,
+            },
+            changes: vec![
+                Changed {
+                    id,
+                    was: None,
+                    now: Some(now),
+                },
+                Changed { id, was, now: None },
+            ],
+            outcomes: (1..).zip(outcomes).map(recorded).collect(),
+        };
+        let zeros = "00".repeat(15);
+        let expected = [
+            "02",
+            // Partition, from and to.
+            "03 01 c801",
+            // A todo that is new: its time, its tag and its JSON.
+            &format!("02 {zeros}11 00 01 d804 {zeros}22 02 7b7d"),
+            // One that is gone.
+            &format!("{zeros}11 01 01 00"),
+            // Position, user and outcome, eight times.
+            "08 03 01 02 616c 00  03 02 02 616c 01 01 47  03 03 02 616c 02 00  03 04 02 616c 02 01",
+            "03 05 02 616c 02 02  03 06 02 616c 02 03  03 07 02 616c 02 04  03 08 02 616c 03 03 776879",
+        ];
+        let hex = applied
+            .encode()
+            .into_iter()
+            .map(|byte| format!("{byte:02x}"));
+        assert_eq!(hex.collect::<String>(), expected.concat().replace(' ', ""));
+    }
+
     #[test]
     fn another_version_is_refused() {
         let mut other = applied(&[]).remove(0).encode();
         other[0] = 3;
         let refused = Applied::decode(&other.into()).unwrap_err();
-        assert!(refused.to_string().contains("version 3"), "{refused}");
+        assert!(refused.to_string().contains("begins with 3"), "{refused}");
     }
 }

@@ -14,6 +14,10 @@ use super::{
     Todo, decide,
 };
 
+/// Bytes of a dead letter's reason, at most; the rest is cut off. It may quote what the record holds,
+/// and travels through the feed.
+pub const REASON_BYTES_MAX: usize = 384;
+
 /// What deciding a batch has to know of the store.
 #[derive(Debug, Default)]
 pub struct Needs {
@@ -81,7 +85,6 @@ pub struct Issued {
 
 /// An exceptional outcome to store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Recorded {
     pub position: Position,
     /// Who may see it; empty where the command could not be read.
@@ -181,7 +184,9 @@ impl Fold {
     }
 
     /// Enters a record that cannot be decided as a dead letter.
-    pub fn bury(&mut self, letter: DeadLetter) {
+    pub fn bury(&mut self, mut letter: DeadLetter) {
+        let end = letter.reason.floor_char_boundary(REASON_BYTES_MAX);
+        letter.reason.truncate(end);
         self.changes.outcomes.push(Recorded {
             position: letter.position,
             user: letter.user.clone(),

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 /// A command's place in the log: the receipt of a write, the id of its operation and the
 /// consistency token, written `<partition>-<offset>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Position {
     pub partition: u16,
     pub offset: u64,
@@ -53,7 +52,6 @@ fn number<T: FromStr>(text: &str) -> Result<T, NotAPosition> {
 
 /// The offsets `from..to` of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Range {
     pub partition: u16,
     pub from: u64,

@@ -1,6 +1,6 @@
 //! The todo, what a client may put into one, and its place in the list.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Hash128, Timestamp};
@@ -13,7 +13,7 @@ pub const DESCRIPTION_CHARS_MAX: usize = 10_000;
 pub const USER_CHARS_MAX: usize = 128;
 
 /// A todo as stored and served. The order of the fields is the order of the JSON members.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Todo {
     pub id: Uuid,
     pub title: String,

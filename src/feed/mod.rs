@@ -7,10 +7,11 @@ pub mod kafka;
 
 use crate::domain::Applied;
 
-/// Bytes of a record of the feed for each command beside the command's own bytes: a change or an
-/// outcome has the same texts, and ids, times and names of fields of this length, at most.
+/// Bytes of a record of the feed for each command beside the command's own bytes: a change has the
+/// same texts in the same spelling, and ids, times, a tag and names of members of this length, at
+/// most; a dead letter has its reason.
 const COMMAND_OVERHEAD_BYTES: usize = 768;
-/// Names and numbers around all of them.
+/// Numbers around all of them.
 const FRAME_BYTES: usize = 1 << 10;
 
 /// Limits of a feed.

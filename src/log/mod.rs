@@ -174,7 +174,7 @@ impl Consumer {
     /// one that [`Consumer::has_more`] lets wait.
     ///
     /// # Errors
-    /// [`Strange`]: rule 5 of the fleet.
+    /// [`Strange`]: the topic is not the log that the store was fed from.
     ///
     /// # Cancel safety
     /// Nothing is taken before the future is ready.

@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 
+use bytes::Bytes;
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use millpond::domain::{
@@ -77,8 +78,8 @@ fn command_and_state(action: &str) -> (Command, Option<Todo>) {
     (command(action), (action != "create").then(|| todo(7)))
 }
 
-fn applied() -> Applied {
-    let changes = (0..CHANGES).map(|nth| Change {
+fn changes() -> Vec<Change> {
+    let change = |nth| Change {
         partition: 0,
         id: todo(nth * 90).id,
         was: Some(todo(nth * 90).created_at),
@@ -86,16 +87,21 @@ fn applied() -> Applied {
             completed: true,
             ..todo(nth * 90)
         }),
-    });
-    Applied {
-        range: Range {
-            partition: 0,
-            from: 0,
-            to: CHANGES.into(),
-        },
-        changes: changes.collect(),
-        outcomes: Vec::new(),
-    }
+    };
+    (0..CHANGES).map(change).collect()
+}
+
+fn split(changes: &[Change]) -> Applied {
+    let range = Range {
+        partition: 0,
+        from: 0,
+        to: CHANGES.into(),
+    };
+    Applied::split(&[range], changes, &[]).remove(0)
+}
+
+fn applied() -> Applied {
+    split(&changes())
 }
 
 #[library_benchmark]
@@ -200,9 +206,16 @@ fn applied_encode(applied: Applied) -> (Vec<u8>, Applied) {
 
 #[library_benchmark]
 #[bench::batch_of_100(setup = encoded_applied)]
-fn applied_decode(mut bytes: Vec<u8>) -> (Applied, Vec<u8>) {
-    let applied = Applied::decode(black_box(&mut bytes)).expect("it was encoded");
-    (applied, bytes)
+fn applied_decode(record: Bytes) -> (Applied, Bytes) {
+    let applied = Applied::decode(black_box(&record)).expect("it was encoded");
+    (applied, record)
+}
+
+// Each todo serialised and hashed.
+#[library_benchmark]
+#[bench::batch_of_100(setup = changes)]
+fn applied_split(changes: Vec<Change>) -> (Applied, Vec<Change>) {
+    (split(black_box(&changes)), changes)
 }
 
 fn request(target: &str, fields: &str) -> String {
@@ -278,8 +291,8 @@ fn encoded_command(action: &str) -> Vec<u8> {
     command(action).encode()
 }
 
-fn encoded_applied() -> Vec<u8> {
-    applied().encode()
+fn encoded_applied() -> Bytes {
+    applied().encode().into()
 }
 
 library_benchmark_group!(
@@ -296,6 +309,6 @@ library_benchmark_group!(
 );
 library_benchmark_group!(
     name = codecs;
-    benchmarks = command_encode, command_decode, applied_encode, applied_decode
+    benchmarks = command_encode, command_decode, applied_split, applied_encode, applied_decode
 );
 main!(library_benchmark_groups = requests, reads, writes, codecs);

@@ -12,7 +12,7 @@ const SETTINGS: &str = "
     PRAGMA journal_mode = wal;
     PRAGMA synchronous = FULL;
     PRAGMA temp_store = MEMORY;
-    PRAGMA cache_size = -65536;
+    PRAGMA cache_size = -8192;
     CREATE TABLE todos (
         id BLOB NOT NULL PRIMARY KEY,
         title TEXT NOT NULL,

@@ -3,7 +3,7 @@
 use super::*;
 use uuid::Uuid;
 
-use crate::domain::{Applied, Change, Range, Timestamp, Todo};
+use crate::domain::{Applied, Change, DeadLetter, Fold, Loaded, Position, Range, Timestamp, Todo};
 use crate::feed::contract::{applied, suite, taken};
 use crate::feed::{End, PublishError, Publisher as Port, Subscriber as Ports, record_bytes_max};
 use crate::kafka::tests::{DURABILITY, cluster, delete_topic, in_time, topic};
@@ -153,7 +153,32 @@ fn a_batch_of_the_smallest_commands_fits() {
         from: u64::MAX - 1,
         to: u64::MAX,
     };
-    let applied = Applied::split(&[range], &vec![change; 100], vec![]).remove(0);
+    let applied = Applied::split(&[range], &vec![change; 100], &[]).remove(0);
     // Not even the bytes of the commands are needed for what is the same for all.
+    assert!(applied.encode().len() <= record_bytes_max(100, 0));
+}
+
+#[test]
+fn a_batch_of_dead_letters_fits_whatever_their_reasons_quote() {
+    let mut fold = Fold::new(Loaded::default(), 0);
+    for offset in u64::MAX - 100..u64::MAX {
+        fold.bury(DeadLetter {
+            position: Position {
+                partition: u16::MAX,
+                offset,
+            },
+            user: String::new(),
+            reason: "\u{300}".repeat(100_000),
+            payload: vec![],
+        });
+    }
+    let changes = fold.finish();
+    let range = Range {
+        partition: u16::MAX,
+        from: u64::MAX - 100,
+        to: u64::MAX,
+    };
+    let applied = Applied::split(&[range], &[], &changes.outcomes).remove(0);
+    assert_eq!(applied.outcomes.len(), 100);
     assert!(applied.encode().len() <= record_bytes_max(100, 0));
 }

@@ -1,4 +1,4 @@
-//! Rule 5: whether the topic is the log that the store was fed from.
+//! Whether the topic is the log that the store was fed from.
 //!
 //! A client of its own looks, which takes its time: it must not hold up the poller.
 

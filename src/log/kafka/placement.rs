@@ -18,6 +18,8 @@ const GIFT_CODES: u16 = 0;
 /// Parts into which the partitions are divided, at most: new todos go to one part at a time. As many
 /// ids are made until one fits, on average; each costs some 80 ns.
 const PARTS_MAX: u16 = 8;
+/// How long a part's turn is, at most: what others do meanwhile is nothing.
+const TURN_MAX: Duration = Duration::from_millis(20);
 /// Ids that are made for one todo, at most: the last one is taken, wherever it lives.
 const IDS_MAX: usize = 64;
 
@@ -31,11 +33,11 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// `linger` is how long the first record of a request waits for others.
+    /// `linger` is how long the first record of a request waits for others: a turn is as long.
     pub fn new(partitions: u16, linger: Duration) -> Self {
         Self {
             partitions: partitions.max(1),
-            turn: linger,
+            turn: linger.min(TURN_MAX),
             turns: RandomState::new(),
         }
     }
@@ -125,13 +127,13 @@ mod tests {
         }
     }
 
-    /// Ids that new todos get in so many turns, a hundred in each.
+    /// Ids that new todos get in so many turns, twenty in each.
     fn new_ids(partitions: u16, linger: Duration, turns: i64) -> Vec<Uuid> {
         let placement = Placement::new(partitions, linger);
         let mut next = (0..).map(Uuid::from_u128);
         let mut new_ids = Vec::new();
-        for nth in 0..turns * 100 {
-            let at = Timestamp::from_micros(nth * 50);
+        for nth in 0..turns * 20 {
+            let at = Timestamp::from_micros(nth * 250);
             new_ids.push(placement.new_id(at, || next.next().expect("there are more")));
         }
         new_ids
@@ -149,8 +151,8 @@ mod tests {
     #[test]
     fn in_the_end_each_partition_has_as_many() {
         for partitions in [3, 8, 12, 16] {
-            let new_ids = new_ids(partitions, TURN, 4_000);
-            let fair = 400_000 / u32::from(partitions);
+            let new_ids = new_ids(partitions, TURN, 16_000);
+            let fair = 320_000 / u32::from(partitions);
             let todos = counted(partitions, new_ids.into_iter());
             let near = fair * 8 / 10..fair * 12 / 10;
             assert!(todos.iter().all(|todos| near.contains(todos)), "{todos:?}");
@@ -160,7 +162,22 @@ mod tests {
     #[test]
     fn where_nothing_lingers_any_id_will_do() {
         let new_ids = new_ids(16, Duration::ZERO, 1);
-        assert!(new_ids.into_iter().eq((0..100).map(Uuid::from_u128)));
+        assert!(new_ids.into_iter().eq((0..20).map(Uuid::from_u128)));
+    }
+
+    #[test]
+    fn turns_are_short_and_differ_from_server_to_server() {
+        let turns = || {
+            let placement = Placement::new(16, Duration::from_secs(1));
+            let at = |nth: i64| Timestamp::from_micros(nth * 20_000);
+            (0..100)
+                .map(|nth| placement.turn_at(at(nth)))
+                .collect::<Vec<_>>()
+        };
+        let (one, other) = (turns(), turns());
+        assert_ne!(one, other);
+        let all_the_same = |turns: &[Option<u16>]| turns.iter().all(|turn| *turn == turns[0]);
+        assert!(!all_the_same(&one) && !all_the_same(&other));
     }
 
     #[test]

@@ -59,8 +59,8 @@ async fn prepared() -> Options {
 }
 
 /// Appends deletions of todos in the order of their ids, and returns where they stand.
-async fn append(appender: &Servers, ids: std::ops::Range<u128>) -> Vec<Position> {
-    let commands: Vec<_> = ids.map(delete).collect();
+async fn append(appender: &Servers, ids: impl IntoIterator<Item = u128>) -> Vec<Position> {
+    let commands: Vec<_> = ids.into_iter().map(delete).collect();
     crate::log::contract::append_all(appender.clone(), commands).await
 }
 

@@ -11,9 +11,9 @@ use tokio_postgres::Error;
 
 use super::Store;
 use super::fault::{Fault, no_answer, within};
-use super::rows::{self, Writes};
+use super::rows;
 use super::session::Session;
-use crate::domain::{Applied, Batch, Range, Record, Timestamp};
+use crate::domain::{Applied, Batch, Changes, Range, Record, Timestamp};
 use crate::fault::{Point, reach};
 use crate::store::judge::{Judge, before, needs, poison};
 use crate::store::{ApplyError, Options};
@@ -90,16 +90,17 @@ async fn transact(
         Ok(loaded)
     };
     let loaded = within(limit, reading).await?;
-    let writes = Writes::of(&batch.ranges, judge.decide(loaded, &batch.records));
+    let changes = judge.decide(loaded, &batch.records);
+    let applied = Applied::split(&batch.ranges, &changes.todos, &changes.outcomes);
     if session.client().is_closed() {
         return Err(Fault::Lost("the connection is closed".to_owned()));
     }
     reach(Point::BeforeCommit);
     let writing = async {
         let early = |error| Fault::before_commit(&error);
-        let write = write(session, &writes, judge.latest).map_err(early);
+        let write = write(session, &changes, judge.latest).map_err(early);
         let sweep = rows::delete_outbox(session, published).map_err(early);
-        let hand_on = rows::put_outbox(session, &writes.applied).map_err(early);
+        let hand_on = rows::put_outbox(session, &applied).map_err(early);
         let commit = session.client().batch_execute("COMMIT");
         let commit = commit.map_err(|error| Fault::at_commit(&error));
         try_join4(write, sweep, hand_on, commit).await
@@ -107,7 +108,7 @@ async fn transact(
     let written = timeout(limit, writing).await;
     reach(Point::Committed);
     match written {
-        Ok(written) => written.map(|_| writes.applied),
+        Ok(written) => written.map(|_| applied),
         Err(_) => Err(Fault::Unknown(no_answer(limit))),
     }
 }
@@ -126,7 +127,7 @@ async fn rehearse(session: &Session, options: &Options, batch: &mut Batch) -> Re
     let mut to_try = vec![whole];
     while let Some(part) = to_try.pop() {
         let records = &batch.records[part.clone()];
-        let Some(reason) = refusal(session, &judge, &batch.ranges, records).await? else {
+        let Some(reason) = refusal(session, &judge, records).await? else {
             continue;
         };
         if part.len() > 1 {
@@ -145,7 +146,6 @@ async fn rehearse(session: &Session, options: &Options, batch: &mut Batch) -> Re
 async fn refusal(
     session: &Session,
     judge: &Judge<'_>,
-    ranges: &[Range],
     records: &[Record],
 ) -> Result<Option<String>, Fault> {
     let trying = async {
@@ -153,8 +153,8 @@ async fn refusal(
         let needs = needs(records);
         let read = rows::read(session, &needs, oldest_key(judge));
         let ((), loaded) = try_join(savepoint, read).await?;
-        let writes = Writes::of(ranges, judge.decide(loaded, records));
-        let write = write(session, &writes, judge.latest);
+        let changes = judge.decide(loaded, records);
+        let write = write(session, &changes, judge.latest);
         let release = session.client().batch_execute("RELEASE part");
         try_join(write, release).await?;
         Ok(())
@@ -172,10 +172,10 @@ async fn refusal(
 /// Boxed: it holds the columns of every table, and would make the futures around it large.
 fn write<'a>(
     session: &'a Session,
-    writes: &'a Writes,
+    changes: &'a Changes,
     at: Timestamp,
 ) -> Pin<Box<impl Future<Output = Result<(), Error>>>> {
-    Box::pin(rows::write(session, writes, at))
+    Box::pin(rows::write(session, changes, at))
 }
 
 fn oldest_key(judge: &Judge<'_>) -> Timestamp {

@@ -71,7 +71,7 @@ impl Fault {
     }
 }
 
-/// Rule 2 of the fleet: a value that does not fit (class 22), a broken constraint (class 23), or
+/// What PostgreSQL refuses of a command: a value that does not fit (class 22), a broken constraint (class 23), or
 /// too complex (54000). Everything else is no fault of a command.
 fn is_poison(code: &SqlState) -> bool {
     matches!(code.code().get(..2), Some("22" | "23")) || *code == SqlState::PROGRAM_LIMIT_EXCEEDED

@@ -13,8 +13,8 @@ use super::fault::Fault;
 use super::outbox;
 use super::session::Session;
 use crate::domain::{
-    Applied, Batch, Change, Changes, DeadLetter, Hash128, Issued, KeyRecord, LastRecord, Loaded,
-    Needs, NewKey, Outcome, Position, Range, Stored, Timestamp, Todo,
+    Applied, Batch, Changes, DeadLetter, Hash128, Issued, KeyRecord, LastRecord, Loaded, Needs,
+    NewKey, Outcome, Position, Range, Recorded, Stored, Timestamp, Todo,
 };
 
 fn signed(offset: u64) -> i64 {
@@ -58,6 +58,15 @@ pub(super) fn stored(row: &Row) -> Result<Stored, Error> {
         partition,
         next_offset: row.try_get::<_, i64>(1)?.cast_unsigned(),
         last,
+    })
+}
+
+/// The range in the first three columns of a row.
+pub(super) fn range(row: &Row) -> Result<Range, Error> {
+    Ok(Range {
+        partition: u16::try_from(row.try_get::<_, i32>(0)?).expect("the program writes no other"),
+        from: row.try_get::<_, i64>(1)?.cast_unsigned(),
+        to: row.try_get::<_, i64>(2)?.cast_unsigned(),
     })
 }
 
@@ -157,45 +166,27 @@ async fn read_issued(session: &Session, needs: &Needs) -> Result<u64, Fault> {
     Ok(row.await?.try_get::<_, i64>(0)?.cast_unsigned())
 }
 
-/// What a batch changed.
-pub(super) struct Writes {
-    todos: Vec<Change>,
-    /// Todos and outcomes, as they are handed on.
-    pub applied: Vec<Applied>,
-    keys: Vec<NewKey>,
-    codes: Vec<Issued>,
-    dead: Vec<DeadLetter>,
-}
-
-impl Writes {
-    pub fn of(ranges: &[Range], changes: Changes) -> Self {
-        Self {
-            applied: Applied::split(ranges, &changes.todos, changes.outcomes),
-            todos: changes.todos,
-            keys: changes.keys,
-            codes: changes.codes,
-            dead: changes.dead,
-        }
-    }
-}
-
-/// Writes in the order of rule 1; `at` is what outcomes and dead letters are kept from.
-pub(super) async fn write(session: &Session, writes: &Writes, at: Timestamp) -> Result<(), Error> {
-    let todos = try_join(delete_todos(session, writes), put_todos(session, writes));
+/// Writes in the order of every transaction; `at` is what outcomes and dead letters are kept from.
+pub(super) async fn write(
+    session: &Session,
+    changes: &Changes,
+    at: Timestamp,
+) -> Result<(), Error> {
+    let todos = try_join(delete_todos(session, changes), put_todos(session, changes));
     let codes = try_join(
-        put_codes(session, &writes.codes),
-        issue(session, &writes.codes),
+        put_codes(session, &changes.codes),
+        issue(session, &changes.codes),
     );
     let rest = try_join(
-        put_outcomes(session, &writes.applied, at),
-        put_dead_letters(session, &writes.dead, at),
+        put_outcomes(session, &changes.outcomes, at),
+        put_dead_letters(session, &changes.dead, at),
     );
-    let written = try_join4(todos, put_keys(session, &writes.keys), codes, rest);
+    let written = try_join4(todos, put_keys(session, &changes.keys), codes, rest);
     written.await.map(drop)
 }
 
-async fn delete_todos(session: &Session, writes: &Writes) -> Result<(), Error> {
-    let gone = writes.todos.iter().filter(|change| change.now.is_none());
+async fn delete_todos(session: &Session, changes: &Changes) -> Result<(), Error> {
+    let gone = changes.todos.iter().filter(|change| change.now.is_none());
     let ids: Vec<Uuid> = gone.map(|change| change.id).collect();
     if ids.is_empty() {
         return Ok(());
@@ -204,8 +195,13 @@ async fn delete_todos(session: &Session, writes: &Writes) -> Result<(), Error> {
     session.execute(statement, &[&ids]).await
 }
 
-async fn put_todos(session: &Session, writes: &Writes) -> Result<(), Error> {
-    let todos = || writes.todos.iter().filter_map(|change| change.now.as_ref());
+async fn put_todos(session: &Session, changes: &Changes) -> Result<(), Error> {
+    let todos = || {
+        changes
+            .todos
+            .iter()
+            .filter_map(|change| change.now.as_ref())
+    };
     let ids: Vec<Uuid> = todos().map(|todo| todo.id).collect();
     if ids.is_empty() {
         return Ok(());
@@ -276,16 +272,19 @@ async fn issue(session: &Session, codes: &[Issued]) -> Result<(), Error> {
     session.execute(statement, &[&count]).await
 }
 
-async fn put_outcomes(session: &Session, applied: &[Applied], at: Timestamp) -> Result<(), Error> {
-    let outcomes = || applied.iter().flat_map(|part| &part.outcomes);
-    let positions = || outcomes().map(|one| one.position);
+async fn put_outcomes(
+    session: &Session,
+    outcomes: &[Recorded],
+    at: Timestamp,
+) -> Result<(), Error> {
+    let positions = || outcomes.iter().map(|one| one.position);
     let partitions: Vec<i32> = positions().map(|at| at.partition.into()).collect();
     if partitions.is_empty() {
         return Ok(());
     }
     let offsets: Vec<i64> = positions().map(|at| signed(at.offset)).collect();
-    let users: Vec<String> = outcomes().map(|one| storable(&one.user)).collect();
-    let texts: Vec<String> = outcomes().map(|one| json(&one.outcome)).collect();
+    let users: Vec<String> = outcomes.iter().map(|one| storable(&one.user)).collect();
+    let texts: Vec<String> = outcomes.iter().map(|one| json(&one.outcome)).collect();
     let statement = &session.statements.put_outcomes;
     session
         .execute(

@@ -50,7 +50,7 @@ statements! {
     put_dead_letters: include_str!("../../../sql/postgres/put_dead_letters.sql"),
     put_outbox: "INSERT INTO outbox (partition, log_from, log_to, payload)
         SELECT * FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bytea[])",
-    outbox: "SELECT payload FROM outbox WHERE partition = ANY($1)
+    outbox: "SELECT partition, log_from, log_to, payload FROM outbox WHERE partition = ANY($1)
         ORDER BY partition, log_from LIMIT $2",
     published: "DELETE FROM outbox
         USING unnest($1::integer[], $2::bigint[]) AS gone (partition, log_from)

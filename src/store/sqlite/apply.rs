@@ -18,7 +18,7 @@ impl Store {
             let refused = match self.transact(batch) {
                 Ok(Changes {
                     todos, outcomes, ..
-                }) => return Ok(Applied::split(&batch.ranges, &todos, outcomes)),
+                }) => return Ok(Applied::split(&batch.ranges, &todos, &outcomes)),
                 Err(Fault::Refused(reason)) => reason,
                 Err(fault) => return Err(self.apply_error(fault)),
             };

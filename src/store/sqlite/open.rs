@@ -24,9 +24,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENTS_MAX: usize = 64;
 
 /// `synchronous=FULL`: in WAL mode each commit is synced. `wal_autocheckpoint=0`: see `settle`.
-/// The cache holds the inner pages of millions of todos and what is written often, 8 MiB; it is not
-/// larger because SQLite goes through all of it at a commit that has split a page. A WAL that grew
-/// (while a long read held it) is cut back to 64 MiB.
+/// The cache holds what is written and looked at often, 8 MiB; other pages are a copy away, in the
+/// system's. It is not larger because SQLite goes through all of it at a commit that has split a
+/// page. A WAL that grew (while a long read held it) is cut back to 64 MiB.
 const SETTINGS: &str = "
     PRAGMA synchronous = FULL;
     PRAGMA foreign_keys = OFF;

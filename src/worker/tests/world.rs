@@ -332,7 +332,7 @@ impl Store {
             }
             Fate::Good => state.commit(&batch.ranges)?,
         }
-        Ok(Applied::split(&batch.ranges, &[], vec![]))
+        Ok(Applied::split(&batch.ranges, &[], &[]))
     }
 
     pub fn positions(&mut self) -> Result<Vec<Stored>, StoreError> {
@@ -356,7 +356,7 @@ impl Store {
         let gone = &state.to_delete;
         let waits = |one: &&Range| partitions.contains(&one.partition) && !gone.contains(one);
         let ranges: Vec<Range> = state.outbox.iter().filter(waits).copied().collect();
-        let one = |range: &Range| Applied::split(&[*range], &[], vec![]).remove(0);
+        let one = |range: &Range| Applied::split(&[*range], &[], &[]).remove(0);
         Ok(ranges.iter().map(one).collect())
     }
 

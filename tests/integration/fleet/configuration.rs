@@ -216,7 +216,7 @@ fn a_database_that_does_not_answer_is_waited_for() {
     );
 }
 
-/// Rule 5: a log that is not the one that the database was fed from is a loud stop.
+/// A log that is not the one that the database was fed from is a loud stop.
 fn another_log(records: usize) {
     let fleet = Fleet::new();
     let server = fleet.server();

@@ -1,4 +1,4 @@
-//! Rule 5 of the fleet: a topic that is not the log the store was fed from stops the worker.
+//! A topic that is not the log the store was fed from stops the worker.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,12 @@
 //! What comes out: again after a rewind, held back while nobody takes it, poison as poison.
 
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
 use super::*;
 use crate::clock::Stopwatch;
-use crate::domain::{Hash128, Payload};
+use crate::domain::{Hash128, Payload, Timestamp};
 use crate::kafka::{Limits, Producer};
 
 /// Takes so many records, and where they stand, in order by partition.
@@ -147,7 +151,7 @@ async fn what_is_no_command_is_poison_and_its_neighbours_are_not() {
     let (mut commands, mut poison) = (0, Vec::new());
     while commands + poison.len() < 20 + payloads.len() {
         for record in batch(&mut worker).await.records {
-            assert!(record.appended_at > crate::domain::Timestamp::default());
+            assert!(record.appended_at > Timestamp::default());
             match record.payload {
                 Payload::Command(_) => commands += 1,
                 Payload::Poison { user, bytes, .. } => poison.push((user, bytes)),
@@ -224,4 +228,22 @@ async fn without_a_broker_appending_fails_in_time_and_reading_waits() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn new_todos_of_one_moment_travel_together() {
+    let (_mock, options) = mocked();
+    let servers = appender(&options);
+    let mut next = 0;
+    let mut new_id = || {
+        let mint = || {
+            next += 1;
+            Uuid::from_u128(next)
+        };
+        servers.new_id(Timestamp::from_micros(7), mint).as_u128()
+    };
+    let ids: Vec<u128> = (0..30).map(|_| new_id()).collect();
+    let positions = append(&servers, ids).await;
+    let partitions: BTreeSet<u16> = positions.iter().map(|at| at.partition).collect();
+    assert_eq!((positions.len(), partitions.len()), (30, 1));
 }
