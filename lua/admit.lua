@@ -79,7 +79,7 @@ mine = mine + alone
 
 local wanted = ARGV[11]
 local with_slot = tonumber(ARGV[10])
-local fill_micros = 0
+local fill_micros, micros_per_ms = 0, rate * 1000
 if rate > 0 then
   fill_micros = ceil(capacity / rate)
 end
@@ -87,7 +87,8 @@ local buckets = {}
 if #KEYS > 1 then
   buckets = call('MGET', spread(KEYS, 2))
 end
--- Writing a number down costs more than the rest of a bucket, and many live equally long.
+-- Writing a number down costs more than the rest of a bucket, and many live equally long. Calls of
+-- math's functions, where a comparison does, are a tenth of the time.
 local lives = {}
 local answers = {}
 for at = 2, #KEYS do
@@ -97,14 +98,25 @@ for at = 2, #KEYS do
     level, last = unpack('dd', known)
   end
   -- A step back is no time at all; beyond the time to fill, time changes nothing.
-  local elapsed = max(0, min(now - last, fill_micros))
-  level = min(capacity, level + elapsed * rate)
+  local elapsed = now - last
+  if elapsed > fill_micros then
+    elapsed = fill_micros
+  end
+  if elapsed > 0 then
+    level = level + elapsed * rate
+  end
+  if level > capacity then
+    level = capacity
+  end
 
   local requests = 1
   if wanted ~= '' then
     requests = unpack('<I4', wanted, 4 * at - 7)
   end
-  local granted = min(requests, floor(level / TOKEN))
+  local granted = requests
+  if level < requests * TOKEN then
+    granted = floor(level / TOKEN)
+  end
   if at >= with_slot then
     granted = min(granted, room)
     room = room - granted
@@ -116,11 +128,11 @@ for at = 2, #KEYS do
   if level >= TOKEN then
     wait_ms = 0
   elseif rate > 0 and capacity > 0 then
-    wait_ms = ceil((TOKEN - level) / (rate * 1000))
+    wait_ms = ceil((TOKEN - level) / micros_per_ms)
   end
   -- A bucket that is full again is the same as none.
   if rate > 0 then
-    local life_ms = max(1, ceil((capacity - level) / (rate * 1000)))
+    local life_ms = max(1, ceil((capacity - level) / micros_per_ms))
     local life = lives[life_ms]
     if not life then
       life = string.format('%.0f', life_ms)
