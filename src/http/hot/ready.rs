@@ -17,21 +17,22 @@ use super::super::answer::{Answer, best};
 use super::super::conditional::{Accepts, names};
 use super::super::response::head_to_wire;
 use crate::domain::Timestamp;
-use crate::snapshot::{Chunk, Coding, Parts, Pin, Slice};
+use crate::snapshot::{Body, Chunk, Coding, Parts, Pin, Slice};
 
 /// Limits that a core keeps apart in each coding. Larger ones displace one another.
 const LIMITS: usize = 128;
 const CODINGS: usize = 4;
 /// Bytes of a body that is kept whole; larger ones are sent from the snapshot's pages.
 const BODY_BYTES_MAX: usize = 32 << 10;
-/// The same of one that was sent [`SENT_TO_JOIN`] times from one snapshot.
-const JOINED_BYTES_MAX: usize = 4 << 20;
-/// A body in one piece is a fifth cheaper to send than one in pages. After so many, that has cost about
-/// as much as copying the pages together does, once.
+/// Bytes of all of these that a core keeps; beyond, they are sent from the pages as well.
+const BODIES_BYTES_MAX: usize = 4 << 20;
+/// A larger body in one piece is a fifth cheaper to send than one in pages. After so many from one
+/// snapshot, that has cost about as much as copying the pages together does, once.
 const SENT_TO_JOIN: u32 = 4;
-/// Bytes of all bodies that a core keeps; beyond, they are sent from the pages as well. What the
-/// limits from 1 to 270 take together. Large ones are joined while less than half of it is taken.
-const BODIES_BYTES_MAX: usize = 8 << 20;
+/// Bytes of all such pieces of a core, with those of earlier snapshots that slow clients have not
+/// taken yet: they are copies, where pages are shared from one snapshot to the next. (Tests have a
+/// small one, for lists that do not fit.)
+const JOINED_BYTES_MAX: usize = if cfg!(test) { 1 << 20 } else { 4 << 20 };
 
 /// An answer as it is sent: the head of its 304, that of its 200 and, where it is small, the body, in
 /// one piece.
@@ -103,21 +104,15 @@ impl Ready {
         }
     }
 
-    /// The body in one piece, if it is sent from pages, has been often enough, and fits into `room`.
-    fn joined(&self, room: usize) -> Option<Bytes> {
+    /// The body in one piece, if it is sent from pages, has been often enough, and there is room.
+    fn join(&self, joined: &mut Joined) -> Option<Bytes> {
         let Place::Pages(answer, sent) = &self.body else {
             return None;
         };
         if sent.get() < SENT_TO_JOIN || !answer.is_in_pages() {
             return None;
         }
-        let body = answer.body();
-        let bytes = usize::try_from(body.remaining_bytes()).ok()?;
-        (bytes <= room).then(|| {
-            let mut joined = Vec::with_capacity(bytes);
-            body.copy_to(&mut joined);
-            joined.into()
-        })
+        joined.join(answer.body())
     }
 
     pub fn bytes(&self, range: Range<usize>) -> &[u8] {
@@ -155,13 +150,9 @@ impl Ready {
         tags == tag || std::str::from_utf8(tags).is_ok_and(|tags| names(tags, tag))
     }
 
-    /// Bytes of the body that are kept for it.
+    /// Bytes of the body that stand behind the head.
     fn body_bytes(&self) -> usize {
-        match &self.body {
-            Place::Wire => self.wire.len() - self.found.end,
-            Place::Pages(..) => 0,
-            Place::Joined(bytes) => bytes.len(),
-        }
+        self.wire.len() - self.found.end
     }
 
     fn set_date(&mut self, date: &Date) {
@@ -219,6 +210,32 @@ impl Date {
     }
 }
 
+/// The bodies in one piece of a core.
+#[derive(Default)]
+struct Joined(Vec<Bytes>);
+
+impl Joined {
+    /// The body in one piece, if there is room for it.
+    fn join(&mut self, body: Body) -> Option<Bytes> {
+        self.let_go();
+        let taken: usize = self.0.iter().map(Bytes::len).sum();
+        let bytes = usize::try_from(body.remaining_bytes()).ok()?;
+        if bytes > JOINED_BYTES_MAX.saturating_sub(taken) {
+            return None;
+        }
+        let mut whole = Vec::with_capacity(bytes);
+        body.copy_to(&mut whole);
+        let whole = Bytes::from(whole);
+        self.0.push(whole.clone());
+        Some(whole)
+    }
+
+    /// Of what is neither kept nor being sent any more.
+    fn let_go(&mut self) {
+        self.0.retain(|body| !body.is_unique());
+    }
+}
+
 /// The answers that a core keeps.
 pub struct Answers {
     cache_control: HeaderValue,
@@ -228,6 +245,7 @@ pub struct Answers {
     /// By coding and limit; what falls into one place displaces what was there.
     kept: Vec<Option<Kept>>,
     bodies_bytes: usize,
+    joined: Joined,
 }
 
 struct Kept {
@@ -245,6 +263,7 @@ impl Answers {
             snapshot: None,
             kept: Vec::new(),
             bodies_bytes: 0,
+            joined: Joined::default(),
         }
     }
 
@@ -268,6 +287,7 @@ impl Answers {
             self.kept.clear();
             self.kept.resize_with(LIMITS * CODINGS, || None);
             self.bodies_bytes = 0;
+            self.joined.let_go();
         }
     }
 
@@ -299,11 +319,8 @@ impl Answers {
         if let Some(kept) = kept
             && kept.limit == limit
         {
-            let room =
-                JOINED_BYTES_MAX.min((BODIES_BYTES_MAX / 2).saturating_sub(self.bodies_bytes));
-            if let Some(joined) = kept.ready.joined(room) {
-                self.bodies_bytes += joined.len();
-                Rc::make_mut(&mut kept.ready).body = Place::Joined(joined);
+            if let Some(whole) = kept.ready.join(&mut self.joined) {
+                Rc::make_mut(&mut kept.ready).body = Place::Joined(whole);
             }
             return Some(place);
         }

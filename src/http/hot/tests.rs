@@ -24,7 +24,7 @@ use crate::limit::{self, Limiter, OnFailure, Rule};
 use crate::log::{self, Appender};
 use crate::marks::Marks;
 use crate::metrics::Metrics;
-use crate::snapshot::{self, Published};
+use crate::snapshot::{self, Chunk, Published};
 use crate::stage::{At, Stage};
 use crate::store::Reader;
 use crate::store::sqlite::tests::Directory;
@@ -230,8 +230,35 @@ fn a_large_body_that_is_sent_again_and_again_is_kept_in_one_piece() {
         let sent = [(); 8].map(|()| is_joined(answers.to(limit, None).behind()));
         sent.contains(&true)
     };
-    let kept = [None, Some(7_999), Some(7_998)].map(is_kept);
-    assert_eq!(kept, [true, true, false], "there is room for so much only");
+    let kept = [None, Some(2_500), Some(2_499)].map(is_kept);
+    assert_eq!(kept, [false, true, false], "there is room for so much");
+}
+
+/// Whether the list is sent in one piece before long, and what was sent of it.
+fn sent_in_one_piece(answers: &mut Answers) -> (bool, Vec<Chunk>) {
+    let sent = (0..8).map(|_| answers.to(Some(2_400), None).behind());
+    let whole = |behind| match behind {
+        Behind::Joined(whole) => Some(whole),
+        _ => None,
+    };
+    let sent: Vec<Chunk> = sent.filter_map(whole).collect();
+    (!sent.is_empty(), sent)
+}
+
+#[test]
+fn what_slow_clients_have_not_taken_leaves_less_room_for_bodies_in_one_piece() {
+    let core = core(RateScope::Writes);
+    let answers = &mut core.desk.borrow_mut().answers;
+    let mut being_sent = Vec::new();
+    let in_one_piece = [(); 3].map(|()| {
+        answers.follow(&published().reader().current());
+        let (is_whole, sent) = sent_in_one_piece(answers);
+        being_sent.extend(sent);
+        is_whole
+    });
+    assert_eq!(in_one_piece, [true, true, false]);
+    being_sent.clear();
+    assert!(sent_in_one_piece(answers).0);
 }
 
 #[test]
