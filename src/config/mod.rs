@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::domain::APPLIED_BYTES_MAX;
 use crate::http;
 use crate::http::auth;
 use crate::runtime::{Cores, LogFormat, Shutdown};
@@ -193,8 +192,8 @@ impl Settings {
     /// A whole batch may become one record of the feed, which has to fit into a request.
     fn check_feed_records(&self) -> Result<(), BadConfig> {
         let bytes = feed::record_bytes_max(self.batch_commands, self.batch_bytes);
-        if bytes > APPLIED_BYTES_MAX {
-            let most = APPLIED_BYTES_MAX;
+        if bytes > feed::APPLIED_BYTES_MAX {
+            let most = feed::APPLIED_BYTES_MAX;
             let problem = format!(
                 "with BATCH_COMMANDS a record of the feed could have {bytes} bytes, which Kafka's \
                  requests do not hold; at most {most}"

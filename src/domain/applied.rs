@@ -315,10 +315,8 @@ mod tests {
         assert!(json.starts_with(br#"{"id":"00000000-0000-0000-0000-000000000002","title":"\"""#));
     }
 
-    /// The encoding follows from types here and elsewhere: whoever changes one of them in it has to
-    /// raise the version.
-    #[test]
-    fn a_record_is_these_bytes() {
+    /// One of each thing that a record can hold.
+    fn of_everything() -> Applied {
         use Rejection::{IdTaken, KeyReused, NotFound, PreconditionFailed, SoldOut};
         let outcomes = [
             Outcome::Applied,
@@ -345,7 +343,7 @@ mod tests {
             tag: Hash128(0x22),
         };
         let was = Some(Timestamp::from_micros(-1));
-        let applied = Applied {
+        Applied {
             range: Range {
                 partition: 3,
                 from: 1,
@@ -360,7 +358,13 @@ mod tests {
                 Changed { id, was, now: None },
             ],
             outcomes: (1..).zip(outcomes).map(recorded).collect(),
-        };
+        }
+    }
+
+    /// The encoding follows from types here and elsewhere: whoever changes one of them in it has to
+    /// raise the version.
+    #[test]
+    fn a_record_is_these_bytes() {
         let zeros = "00".repeat(15);
         let expected = [
             "02",

@@ -5,6 +5,7 @@ mod contract;
 pub mod embedded;
 pub mod kafka;
 
+pub use crate::domain::APPLIED_BYTES_MAX;
 use crate::domain::Applied;
 
 /// Bytes of a record of the feed for each command beside the command's own bytes: a change has the
