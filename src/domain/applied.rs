@@ -382,7 +382,7 @@ mod tests {
             "08 03 01 02 616c 00  03 02 02 616c 01 01 47  03 03 02 616c 02 00  03 04 02 616c 02 01",
             "03 05 02 616c 02 02  03 06 02 616c 02 03  03 07 02 616c 02 04  03 08 02 616c 03 03 776879",
         ];
-        let hex = applied
+        let hex = of_everything()
             .encode()
             .into_iter()
             .map(|byte| format!("{byte:02x}"));
