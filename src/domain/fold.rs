@@ -16,7 +16,7 @@ use super::{
 
 /// Bytes of a dead letter's reason, at most; the rest is cut off. It may quote what the record holds,
 /// and travels through the feed.
-pub const REASON_BYTES_MAX: usize = 384;
+const REASON_BYTES_MAX: usize = 384;
 
 /// What deciding a batch has to know of the store.
 #[derive(Debug, Default)]

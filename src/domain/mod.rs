@@ -21,9 +21,7 @@ pub use batch::{Batch, LastRecord, Payload, Record, Stored};
 pub(crate) use command::tests::command as any_command;
 pub use command::{Action, Command, DecodeError, Idempotency, IfMatch};
 pub use decide::{Decision, Effect, KeyRecord, State, decide};
-pub use fold::{
-    Change, Changes, DeadLetter, Fold, Issued, Loaded, Needs, NewKey, REASON_BYTES_MAX, Recorded,
-};
+pub use fold::{Change, Changes, DeadLetter, Fold, Issued, Loaded, Needs, NewKey, Recorded};
 pub use hash::Hash128;
 pub use outcome::{Outcome, Rejection};
 pub use position::{Position, Range};
