@@ -9,6 +9,7 @@
 //! The loop must not answer differently from hyper's way: a request is answered here only if all
 //! that it says is understood here. An integration test holds the two together.
 
+mod counts;
 mod fields;
 mod head;
 mod last;
@@ -23,11 +24,12 @@ mod whole;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 
 pub use output::Output;
 pub use ready::Answers;
@@ -37,7 +39,7 @@ use super::core::Core;
 use super::gate::{self, Passed};
 use super::socket::{Phase, Socket};
 use crate::clock::Stopwatch;
-use crate::metrics::Handler;
+use counts::{Counts, Kind};
 use head::{Asked, Next};
 use last::Last;
 use limited::Round;
@@ -273,25 +275,50 @@ impl Desk {
     /// comes behind them.
     fn answer(&mut self, core: &Core, rest: &mut &[u8]) -> Stop {
         let watch = Stopwatch::start();
-        let head_bytes_max = core.shared.options.head_bytes_max;
         let stage = &core.shared.stage;
-        let (starting, draining) = (stage.is_starting(), stage.is_draining());
+        // There is no list yet, and hyper's way says so and closes.
+        if stage.is_starting() && !rest.is_empty() {
+            return Stop::Unframed;
+        }
         self.answers.follow(&core.snapshot());
         let mut counts = Counts::default();
-        let stop = loop {
+        let head_bytes_max = core.shared.options.head_bytes_max;
+        let stop = self.answer_all(rest, head_bytes_max, stage.is_draining(), &mut counts);
+        counts.flush(core, watch);
+        stop
+    }
+
+    fn answer_all(
+        &mut self,
+        rest: &mut &[u8],
+        head_bytes_max: usize,
+        draining: bool,
+        counts: &mut Counts,
+    ) -> Stop {
+        // The request before this one, and its answer if that was copied.
+        let mut before: (&[u8], Option<(Kind, Range<usize>)>) = (&[], None);
+        loop {
             if rest.is_empty() {
-                break Stop::Dry;
+                return Stop::Dry;
             }
             if !self.output.has_room() {
-                break Stop::Full;
+                return Stop::Full;
             }
-            // There is no list yet, and hyper's way says so and closes.
-            if starting {
-                break Stop::Unframed;
+            #[cfg(feature = "spin")]
+            crate::clock::spin(std::time::Duration::from_micros(1));
+            let here = *rest;
+            // Who pipelines sends the same again and again.
+            if let (head, Some((kind, answer))) = &before
+                && let Some(behind) = here.strip_prefix(*head)
+            {
+                *rest = behind;
+                self.output.put_again(answer.clone());
+                counts.count(*kind);
+                continue;
             }
-            let asked = match self.next(rest, head_bytes_max) {
+            let asked = match self.next(here, head_bytes_max) {
                 Ok(asked) => asked,
-                Err(stop) => break stop,
+                Err(stop) => return stop,
             };
             let fields = asked.split_off(rest);
             let closes = asked.fields.closes || draining;
@@ -300,15 +327,16 @@ impl Desk {
                 limits: None,
                 closes,
             };
-            counts.count(self.put_answer(fields, &asked, own));
-            #[cfg(feature = "spin")]
-            crate::clock::spin(std::time::Duration::from_micros(1));
+            let copies_begin = self.output.copies_end();
+            let kind = self.put_answer(fields, &asked, own);
+            counts.count(kind);
             if closes {
-                break Stop::Closing;
+                return Stop::Closing;
             }
-        };
-        counts.flush(core, watch);
-        stop
+            let answer = self.output.copied_since(copies_begin);
+            let head = &here[..here.len() - rest.len()];
+            before = (head, answer.map(|answer| (kind, answer)));
+        }
     }
 
     /// The list read that `bytes` begin with, or why there is none.
@@ -338,59 +366,6 @@ impl Desk {
             (true, true) => Kind::GetHad,
             (false, false) => Kind::Head,
             (false, true) => Kind::HeadHad,
-        }
-    }
-}
-
-/// What an answer is counted as.
-#[derive(Clone, Copy)]
-enum Kind {
-    Get,
-    /// The client has it already.
-    GetHad,
-    Head,
-    HeadHad,
-    /// The client is over its limit.
-    GetOver,
-    HeadOver,
-    /// Whether it is, nobody can tell.
-    GetUnknown,
-    HeadUnknown,
-}
-
-/// Method and status of each [`Kind`].
-const KINDS: [(Method, StatusCode); 8] = [
-    (Method::GET, StatusCode::OK),
-    (Method::GET, StatusCode::NOT_MODIFIED),
-    (Method::HEAD, StatusCode::OK),
-    (Method::HEAD, StatusCode::NOT_MODIFIED),
-    (Method::GET, StatusCode::TOO_MANY_REQUESTS),
-    (Method::HEAD, StatusCode::TOO_MANY_REQUESTS),
-    (Method::GET, StatusCode::SERVICE_UNAVAILABLE),
-    (Method::HEAD, StatusCode::SERVICE_UNAVAILABLE),
-];
-
-/// Answers of one batch, by kind.
-#[derive(Default)]
-struct Counts([u32; KINDS.len()]);
-
-impl Counts {
-    fn count(&mut self, kind: Kind) {
-        self.0[kind as usize] += 1;
-    }
-
-    /// Counts the batch as so many requests that took as long as it did.
-    fn flush(self, core: &Core, watch: Stopwatch) {
-        if self.0 == [0; KINDS.len()] {
-            return;
-        }
-        core.metrics.hot(self.0.iter().sum());
-        let took = watch.elapsed();
-        for ((method, status), count) in KINDS.iter().zip(self.0) {
-            if count > 0 {
-                core.metrics
-                    .requests(Handler::Todos, method, *status, count, took);
-            }
         }
     }
 }

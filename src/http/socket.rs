@@ -3,16 +3,21 @@
 //! The hot loop and hyper, through its gate, read and write here, and so note their progress in
 //! what the core's sweep looks at. That is all the deadlines need: no timer per connection, a few
 //! cells to look at once a tick.
+//!
+//! The runtime says when a socket is ready; reading and writing are system calls made here. Those of
+//! the C library may be cancelled by other threads, which nobody does, and preparing for it takes
+//! longer than finding an answer.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// A core's coarse clock: ticks of [`super::sweep::TICK`] since the core started.
@@ -47,7 +52,7 @@ pub enum End {
 
 /// The socket and the state that the hot loop, the gate, the service and the sweep share.
 pub struct Socket {
-    stream: RefCell<TcpStream>,
+    stream: TcpStream,
     now: Rc<Cell<Tick>>,
     phase: Cell<Phase>,
     since: Cell<Tick>,
@@ -67,7 +72,7 @@ impl Socket {
     pub fn new(stream: TcpStream, now: Rc<Cell<Tick>>) -> Self {
         let since = Cell::new(now.get());
         Self {
-            stream: RefCell::new(stream),
+            stream,
             now,
             phase: Cell::new(Phase::Idle),
             since,
@@ -80,13 +85,13 @@ impl Socket {
     }
 
     pub fn into_stream(self) -> TcpStream {
-        self.stream.into_inner()
+        self.stream
     }
 
     /// Whom the connection is from. `None` once it is gone.
     pub fn peer(&self) -> Option<IpAddr> {
         if self.peer.get().is_none() {
-            let address = self.stream.borrow().peer_addr().ok();
+            let address = self.stream.peer_addr().ok();
             self.peer.set(address.map(|address| address.ip()));
         }
         self.peer.get()
@@ -188,11 +193,32 @@ impl Socket {
 
     /// Reads into `buffer`; 0 is the end of the stream.
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        // The runtime takes a read that does not fill its buffer for the last one until the socket
-        // is readable again: there is no second call to find that out.
-        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().len()))
+        let bytes_max = buffer.len();
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            let received =
+                retry_on_intr(|| rustix::net::recv(&self.stream, &mut *buffer, RecvFlags::empty()));
+            let read = match received {
+                Err(Errno::AGAIN) => None,
+                received => Some(received?.0),
+            };
+            // A read that does not fill its buffer is the last one until the socket is readable
+            // again: there is no second call to find that out.
+            if read.is_none_or(|read| (1..bytes_max).contains(&read)) {
+                self.forget(Interest::READABLE);
+            }
+            if let Some(read) = read {
+                return Poll::Ready(Ok(read));
+            }
+        }
+    }
+
+    /// Has the runtime take the socket for not ready until the kernel says that it is. No news of
+    /// that is lost: the runtime takes it in on this thread, and so none has come since the call
+    /// that found the socket so.
+    fn forget(&self, interest: Interest) {
+        let blocked = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        drop(self.stream.try_io(interest, blocked));
     }
 
     /// Looks whether the client goes while its request is being served: it has closed its side, or
@@ -210,9 +236,9 @@ impl Socket {
     }
 
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, bytes);
-        self.note_write(&written);
-        written
+        self.poll_written(cx, || {
+            rustix::net::send(&self.stream, bytes, SendFlags::NOSIGNAL)
+        })
     }
 
     pub fn poll_write_vectored(
@@ -220,7 +246,26 @@ impl Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write_vectored(cx, slices);
+        self.poll_written(cx, || rustix::io::writev(&self.stream, slices))
+    }
+
+    /// Writes without asking first whether there is room: nearly always there is.
+    fn poll_written(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut() -> rustix::io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let written = loop {
+            match retry_on_intr(&mut write) {
+                Err(Errno::AGAIN) => self.forget(Interest::WRITABLE),
+                written => break Poll::Ready(written.map_err(Into::into)),
+            }
+            match self.stream.poll_write_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
         self.note_write(&written);
         written
     }

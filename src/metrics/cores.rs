@@ -8,8 +8,8 @@ use prometheus::proto::{
 };
 
 use super::{
-    Admission, Cell, CoreMetrics, HANDLERS, Handler, LookUp, METHODS, SECONDS, STATUSES,
-    Unacknowledged,
+    Admission, Cell, CoreMetrics, HANDLERS, Handler, LookUp, METHODS, STATUSES, Unacknowledged,
+    seconds,
 };
 
 /// The collector of what requests count.
@@ -121,15 +121,16 @@ impl Cores {
     fn durations(&self) -> Vec<Metric> {
         let histogram = |(h, (_, handler)): (usize, &(Handler, &str))| {
             let mut count = 0;
-            let mut buckets = Vec::with_capacity(SECONDS.len());
-            for (b, bound) in SECONDS.iter().enumerate() {
+            let bounds = seconds();
+            let mut buckets = Vec::with_capacity(bounds.len());
+            for (b, bound) in bounds.iter().enumerate() {
                 count += self.sum(|core| core.durations[h][b].get());
                 let mut bucket = Bucket::default();
                 bucket.set_upper_bound(*bound);
                 bucket.set_cumulative_count(count);
                 buckets.push(bucket);
             }
-            count += self.sum(|core| core.durations[h][SECONDS.len()].get());
+            count += self.sum(|core| core.durations[h][bounds.len()].get());
             let mut histogram = Histogram::default();
             histogram.set_sample_count(count);
             histogram.set_sample_sum(as_f64(self.sum(|core| core.nanos[h].get())) / 1e9);

@@ -56,10 +56,22 @@ const STATUSES: [u16; 26] = [
     431, 500, 501, 503, 505, 507, 0,
 ];
 
-/// Upper bounds of the duration histogram, in seconds: from a list out of memory to a long wait.
-const SECONDS: [f64; 14] = [
-    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.002_5, 0.01, 0.05, 0.25,
-    1.0, 5.0, 30.0,
+/// Upper bounds of the duration histogram: from a list out of memory to a long wait.
+const BOUNDS: [Duration; 14] = [
+    Duration::from_micros(5),
+    Duration::from_micros(10),
+    Duration::from_micros(25),
+    Duration::from_micros(50),
+    Duration::from_micros(100),
+    Duration::from_micros(250),
+    Duration::from_millis(1),
+    Duration::from_micros(2_500),
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
 ];
 
 /// What admission did with a limited request.
@@ -123,7 +135,7 @@ impl Cell {
 #[derive(Default)]
 pub struct CoreMetrics {
     requests: CachePadded<[[[Cell; STATUSES.len()]; METHODS.len()]; HANDLERS.len()]>,
-    durations: [[Cell; SECONDS.len() + 1]; HANDLERS.len()],
+    durations: [[Cell; BOUNDS.len() + 1]; HANDLERS.len()],
     nanos: [Cell; HANDLERS.len()],
     hot: Cell,
     opened: Cell,
@@ -154,11 +166,10 @@ impl CoreMetrics {
         let handler = handler as usize;
         let count = u64::from(count);
         self.requests[handler][method_index(method.as_str())][status_index(status)].add(count);
-        let seconds = took.as_secs_f64();
-        let bucket = SECONDS
+        let bucket = BOUNDS
             .iter()
-            .position(|&bound| seconds <= bound)
-            .unwrap_or(SECONDS.len());
+            .position(|&bound| took <= bound)
+            .unwrap_or(BOUNDS.len());
         self.durations[handler][bucket].add(count);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.nanos[handler].add(nanos.saturating_mul(count));
@@ -265,7 +276,7 @@ impl Metrics {
     }
 
     fn histogram(&self, name: &str, help: &str) -> prometheus::Histogram {
-        let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+        let options = HistogramOpts::new(name, help).buckets(seconds().to_vec());
         let histogram = prometheus::Histogram::with_opts(options).expect("a valid metric");
         register(&self.registry, histogram.clone());
         histogram
@@ -279,6 +290,11 @@ impl Metrics {
             .encode_to_string(&families)
             .expect("metric families encode")
     }
+}
+
+/// [`BOUNDS`] as Prometheus has them.
+fn seconds() -> [f64; BOUNDS.len()] {
+    BOUNDS.map(|bound| bound.as_secs_f64())
 }
 
 fn register(registry: &Registry, collector: impl Collector + 'static) {

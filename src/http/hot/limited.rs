@@ -19,9 +19,10 @@ use super::super::core::Core;
 use super::super::peer;
 use super::super::response::Problem;
 use super::super::socket::Socket;
+use super::counts::{Counts, Kind};
 use super::head::Asked;
 use super::output::Own;
-use super::{Counts, Desk, Kind, Stop};
+use super::{Desk, Stop};
 use crate::clock::Stopwatch;
 use crate::limit::{Asking, Decision, Key, network};
 

@@ -192,6 +192,22 @@ impl Output {
         }
     }
 
+    /// Where the next copy will stand.
+    pub fn copies_end(&self) -> usize {
+        self.copies.len()
+    }
+
+    /// The answer that was put last, whose copies begin there, if it is nothing but copies.
+    pub fn copied_since(&self, begin: usize) -> Option<Range<usize>> {
+        let is_copied = matches!(self.pieces.last(), Some(Piece::Copied(_)));
+        is_copied.then_some(begin..self.copies.len())
+    }
+
+    /// Puts copies that are there already behind what is there.
+    pub fn put_again(&mut self, copied: Range<usize>) {
+        self.copy(|copies| copies.extend_from_within(copied));
+    }
+
     /// Puts what `write` appends behind what is there; what is copied in a row is one piece.
     fn copy(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let begin = self.copies.len();

@@ -2,8 +2,8 @@
 
 use hyper::header::HeaderValue;
 
-use super::output::Own;
-use super::{Answers, Desk};
+use super::counts::Counts;
+use super::{Answers, Desk, Stop};
 use crate::clock;
 use crate::snapshot::Pin;
 
@@ -21,17 +21,14 @@ impl Desk {
     /// Answers the list reads that `bytes` consist of, and forgets the answers; says how many they
     /// were.
     pub fn rehearse(&mut self, mut bytes: &[u8]) -> usize {
-        let mut count = 0;
-        while let Ok(asked) = self.next(bytes, bytes.len() + 1) {
-            let fields = asked.split_off(&mut bytes);
-            let own = Own {
-                request_id: asked.request_id(fields),
-                ..Own::default()
-            };
-            self.put_answer(fields, &asked, own);
-            count += 1;
+        let mut counts = Counts::default();
+        while !matches!(
+            self.answer_all(&mut bytes, usize::MAX, false, &mut counts),
+            Stop::Dry
+        ) {
+            self.output.clear();
         }
         self.output.clear();
-        count
+        counts.all() as usize
     }
 }

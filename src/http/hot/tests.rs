@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -159,6 +159,47 @@ fn skip_answer(answers: &mut BufReader<TcpStream>) {
     }
     let mut body = vec![0; length];
     answers.read_exact(&mut body).unwrap();
+}
+
+/// All that is answered on a connection that sends this and no more.
+fn answers(core: &Rc<Core>, requests: String) -> Vec<u8> {
+    let (sender, answered) = mpsc::channel();
+    allocations(core, move |address| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(requests.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).unwrap();
+        sender.send(answers).unwrap();
+    });
+    answered.recv().unwrap()
+}
+
+#[test]
+fn a_request_that_comes_again_gets_the_same_answer() {
+    let core = core(RateScope::Writes);
+    let requests = [
+        "GET /todos?limit=1 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "HEAD /todos?limit=1 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /todos?limit=1 HTTP/1.1\r\nHost: h\r\nX-Request-Id: i\r\n\r\n",
+        "GET /todos?limit=1 HTTP/1.1\r\nHost: h\r\nIf-None-Match: *\r\n\r\n",
+        "GET /todos?limit=100 HTTP/1.1\r\nHost: h\r\nX-Request-Id: i\r\n\r\n",
+        "GET /todos?limit=2000 HTTP/1.1\r\nHost: h\r\n\r\n",
+    ];
+    let once = requests.map(|request| answers(&core, request.to_owned()));
+    for (one, answer) in requests.iter().zip(&once) {
+        for (other, other_answer) in requests.iter().zip(&once) {
+            let stream = [one.repeat(4), (*other).to_owned(), one.repeat(2)].concat();
+            let expected = [answer.repeat(4), other_answer.clone(), answer.repeat(2)].concat();
+            let answered = answers(&core, stream);
+            assert!(answered == expected, "{one:?}, {other:?}");
+        }
+    }
+    let last = "GET /todos?limit=1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let answer = answers(&core, last.to_owned());
+    assert_eq!(answers(&core, last.repeat(2)), answer, "one, and the end");
+    let counted = format!("http_hot_requests_total {}\n", 6 + 36 * 7 + 2);
+    assert!(core.shared.metrics.text().contains(&counted));
 }
 
 #[test]
