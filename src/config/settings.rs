@@ -108,7 +108,7 @@ pub struct Settings {
     #[arg(long, env, global = true, default_value_t = log::Options::DEFAULT.batch_bytes_max)]
     pub(super) batch_bytes: usize,
     /// How long after the batch before it a batch waits for more commands; what piles up during a
-    /// commit is taken anyway [default: 7ms in a fleet; alone, up to 4ms while that brings more]
+    /// commit is taken anyway [default: 7ms in a fleet; alone, up to 5ms while that brings more]
     #[arg(long, env, global = true, value_parser = span)]
     pub(super) batch_linger: Option<Duration>,
 
