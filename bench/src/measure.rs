@@ -59,6 +59,8 @@ const CONNECTIONS_A_SECOND: u32 = 2_000;
 pub struct Measured {
     pub seen: Seen,
     pub cpu: Ticks,
+    /// Of what the side needs and is not measured, as a share of the client's cores.
+    pub companions_use: f64,
     pub resident_bytes: u64,
     /// Share of the machine that others used.
     pub busy: f64,
@@ -213,16 +215,19 @@ pub fn call<'a>(
 /// Runs the client and looks at the server's processes before and after.
 fn measure(side: &Running, writer: Option<u32>, call: Call<'_>) -> Result<Measured> {
     let pids = side.pids();
-    let companions: Vec<u32> = side.companions().into_iter().chain(writer).collect();
-    let beside = || proc::trees(&companions).map(|usage| usage.cpu);
+    let of_companions = || proc::trees(&side.companions()).map(|usage| usage.cpu);
+    let of_writer = || proc::trees(writer.as_slice()).map(|usage| usage.cpu);
     let (machine, before, client) = (Machine::look(), proc::trees(&pids)?, proc::reaped()?);
-    let beside_before = beside()?;
+    let (companions_before, writer_before) = (of_companions()?, of_writer()?);
+    let cores = call.cores.len() as f64;
     let seen = client::run(call)?;
     let client = proc::reaped()? - client;
     let after = proc::trees(&pids)?;
     let cpu = after.cpu - before.cpu;
-    let ours = cpu + client + (beside()? - beside_before);
+    let companions = of_companions()? - companions_before;
+    let ours = cpu + client + companions + (of_writer()? - writer_before);
     Ok(Measured {
+        companions_use: companions.seconds() / seen.seconds() / cores,
         seen,
         cpu,
         resident_bytes: after.resident_bytes,
@@ -275,6 +280,7 @@ impl Measured {
         let Self {
             seen,
             cpu,
+            companions_use,
             resident_bytes,
             busy,
             hot: _,
@@ -293,6 +299,7 @@ impl Measured {
             system_us: Ticks::micros(cpu.system),
             server_use: cpu.seconds() / seen.seconds(),
             client_use: seen.use_share,
+            companions_use,
             resident_bytes,
             p50_us: seen.p50_us,
             p99_us: seen.p99_us,

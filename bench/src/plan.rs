@@ -24,6 +24,8 @@ use crate::writes::{self, WRITES, Writes};
 
 /// The product's name as a side.
 pub const MILLPOND: &str = "millpond";
+/// The side whose limits are counted in Redis.
+pub const LIMITED_BY_REDIS: &str = "limited-redis";
 /// Where open loops read.
 const OPEN: &str = "limit-100";
 /// Who is asked in an open loop, unless sides are named.
@@ -33,7 +35,7 @@ const TAIL_SIDES: [&str; 3] = [MILLPOND, "floor", "hyper"];
 
 /// Where reads are limited in an open loop, and who is asked.
 const LIMITED: &str = "limited-one-address";
-const LIMITED_SIDES: [&str; 3] = [MILLPOND, "limited", "limited-redis"];
+const LIMITED_SIDES: [&str; 3] = [MILLPOND, "limited", LIMITED_BY_REDIS];
 /// Whose system calls are counted.
 const CALLS_SIDES: [&str; 2] = [MILLPOND, "hyper"];
 /// What is asked for on connections that are idle then, and whose memory is looked at.

@@ -11,6 +11,7 @@ use crate::deployment::Limits;
 use crate::http::exchange;
 use crate::nginx;
 use crate::peers::{Peer, Started, is_installed, redis};
+use crate::plan::LIMITED_BY_REDIS;
 use crate::process::{Server, free_port, pinned};
 use crate::product::Product;
 use crate::proxy::Proxy;
@@ -80,7 +81,7 @@ impl Side {
             Self::Peer(peer) => peer.name,
             Self::Nginx => "nginx",
             Self::Limited(Backing::Process) => "limited",
-            Self::Limited(Backing::Redis) => "limited-redis",
+            Self::Limited(Backing::Redis) => LIMITED_BY_REDIS,
             Self::Behind(Proxy::Nginx) => "behind-nginx",
             Self::Behind(Proxy::Haproxy) => "behind-haproxy",
             Self::Written => "written-to",

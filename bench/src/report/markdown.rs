@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::beside;
 use super::chart::Chart;
 use super::{Summary, Sums};
+use super::{beside, limited};
 use crate::environment::{Environment, QUIET_SHARE};
 use crate::peers::{ALL_LACK, FLOOR_LACKS, NGINX_LACKS, PEERS};
 use crate::record::Raw;
@@ -40,6 +40,7 @@ pub fn report(raw: &Raw, summaries: &[Summary], charts: &[Chart]) -> String {
     for summary in summaries {
         put(&mut text, &section(summary, charts));
         put(&mut text, &beside::remark(&raw.runs, &summary.scenario));
+        put(&mut text, &limited::remark(&raw.runs, &summary.scenario));
         for failure in &raw.failures {
             if failure.scenario == summary.scenario {
                 let (side, because) = (&failure.side, failure.because.lines().next());

@@ -6,6 +6,7 @@ mod chart;
 mod compare;
 mod cores;
 mod figures;
+mod limited;
 mod loads;
 mod markdown;
 mod tails;
@@ -182,6 +183,7 @@ pub(crate) mod tests {
             system_us: micros * 600.0,
             server_use: 0.9,
             client_use: 0.5,
+            companions_use: 0.0,
             resident_bytes: 10 << 20,
             p50_us: 1.0,
             p99_us: 2.0,

@@ -1,0 +1,76 @@
+//! What limits in Redis cost the rate of reads where Redis has its core from the client, in words.
+
+use super::markdown::{figure, ratio};
+use crate::plan::{LIMITED_BY_REDIS, MILLPOND};
+use crate::record::Run;
+use crate::stats::Median;
+
+/// About the runs of `scenario` that Redis limited, each beside the one of its round without limits;
+/// empty where there are none.
+pub fn remark(runs: &[Run], scenario: &str) -> String {
+    let of_it = || runs.iter().filter(|run| run.scenario == scenario);
+    let limited = of_it().filter(|run| run.side == LIMITED_BY_REDIS);
+    let pairs = limited.filter_map(|run| {
+        let mut alone = of_it().filter(|other| other.side == MILLPOND);
+        let alone = alone.find(|other| other.round == run.round)?;
+        Some((per_second(run) / per_second(alone), run.companions_use))
+    });
+    let pairs: Vec<(f64, f64)> = pairs.collect();
+    let median = |of: fn(&(f64, f64)) -> f64| Median::of(pairs.iter().map(of));
+    let (Some(rate), Some(redis), Some(left)) = (
+        median(|(rate, _)| *rate),
+        median(|(_, redis)| redis * 100.0),
+        median(|(rate, redis)| rate / (1.0 - redis)),
+    ) else {
+        return String::new();
+    };
+    format!(
+        "\nLimited by Redis, there are {} of the reads a second. Redis uses {} % ({}–{}) of the client's \
+         cores meanwhile, which the client of a server without limits has to itself: of the reads that \
+         it would make in the rest of the time, there are {}.\n",
+        ratio(&rate),
+        figure(redis.value),
+        figure(redis.low),
+        figure(redis.high),
+        ratio(&left),
+    )
+}
+
+fn per_second(run: &Run) -> f64 {
+    run.requests as f64 / run.seconds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::run;
+
+    #[test]
+    fn the_rate_is_compared_within_a_round_and_with_what_redis_leaves() {
+        let limited = |round, requests| Run {
+            companions_use: 0.2,
+            requests,
+            ..run(LIMITED_BY_REDIS, round, 9.0)
+        };
+        let alone = |round, requests| Run {
+            requests,
+            ..run(MILLPOND, round, 6.0)
+        };
+        // The machine is twice as slow in the second round; the ratio is not.
+        let runs = [
+            alone(0, 1_000),
+            limited(0, 600),
+            limited(1, 300),
+            alone(1, 500),
+        ];
+        let text = remark(&runs, "limit-100");
+        assert!(text.contains("0.60 (0.60–0.60) of the reads"), "{text}");
+        assert!(text.contains("uses 20.0 % (20.0–20.0)"), "{text}");
+        assert!(text.contains("there are 0.75 (0.75–0.75)."), "{text}");
+    }
+
+    #[test]
+    fn where_redis_limits_nothing_nothing_is_said() {
+        assert!(remark(&[run(MILLPOND, 0, 4.0)], "limit-100").is_empty());
+    }
+}
