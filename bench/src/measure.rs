@@ -299,7 +299,7 @@ impl Measured {
             system_us: Ticks::micros(cpu.system),
             server_use: cpu.seconds() / seen.seconds(),
             client_use: seen.use_share,
-            companions_use,
+            companions_use: Some(companions_use),
             resident_bytes,
             p50_us: seen.p50_us,
             p99_us: seen.p99_us,

@@ -36,7 +36,7 @@ pub struct Run {
     /// Share of the client's cores that what the side needs used, and is not counted: a Redis, a
     /// proxy.
     #[serde(default)]
-    pub companions_use: f64,
+    pub companions_use: Option<f64>,
     pub resident_bytes: u64,
     /// Of a closed loop: it hides stalls.
     pub p50_us: f64,
@@ -276,6 +276,10 @@ impl Used {
 impl Run {
     pub fn cpu_us_per_request(&self) -> f64 {
         self.per_request(self.user_us + self.system_us)
+    }
+
+    pub fn requests_per_second(&self) -> f64 {
+        self.requests as f64 / self.seconds
     }
 
     pub fn per_request(&self, micros: f64) -> f64 {

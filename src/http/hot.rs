@@ -307,7 +307,8 @@ impl Desk {
             #[cfg(feature = "spin")]
             crate::clock::spin(std::time::Duration::from_micros(1));
             let here = *rest;
-            // Who pipelines sends the same again and again.
+            // Who pipelines mostly sends the same again, and a copy costs half of what finding and
+            // putting the answer does: limit=1 at depth 16 went from 1.25 to 1.13 times the floor.
             if let (head, Some((kind, answer))) = &before
                 && let Some(behind) = here.strip_prefix(*head)
             {

@@ -19,6 +19,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::task::coop;
 
 /// A core's coarse clock: ticks of [`super::sweep::TICK`] since the core started.
 pub type Tick = u32;
@@ -249,16 +250,21 @@ impl Socket {
         self.poll_written(cx, || rustix::io::writev(&self.stream, slices))
     }
 
-    /// Writes without asking first whether there is room: nearly always there is.
+    /// Writes without asking first whether there is room: nearly always there is. Each write is one
+    /// of the steps after which the runtime has others go on; that is no stall of the client's.
     fn poll_written(
         &self,
         cx: &mut Context<'_>,
         mut write: impl FnMut() -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
+        let step = ready!(coop::poll_proceed(cx));
         let written = loop {
             match retry_on_intr(&mut write) {
                 Err(Errno::AGAIN) => self.forget(Interest::WRITABLE),
-                written => break Poll::Ready(written.map_err(Into::into)),
+                written => {
+                    step.made_progress();
+                    break Poll::Ready(written.map_err(Into::into));
+                }
             }
             match self.stream.poll_write_ready(cx) {
                 Poll::Ready(Ok(())) => {}
@@ -279,5 +285,34 @@ impl Socket {
             }
             Poll::Ready(_) => self.stalled.set(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_only_writes_lets_others_go_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _client = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let socket = Socket::new(stream, Rc::default());
+        let mut writes = 0;
+        poll_fn(|cx| {
+            while let Poll::Ready(written) = socket.poll_write(cx, b"x") {
+                assert_eq!(written.unwrap(), 1);
+                writes += 1;
+                // All of them have room.
+                assert!(writes < 1_000, "nobody else has had a turn");
+            }
+            Poll::Ready(())
+        })
+        .await;
+        assert!(writes > 1);
+        assert_eq!(socket.stalled(), None);
     }
 }

@@ -1,5 +1,6 @@
 //! What limits in Redis cost the rate of reads where Redis has its core from the client, in words.
 
+use super::SATURATED;
 use super::markdown::{figure, ratio};
 use crate::plan::{LIMITED_BY_REDIS, MILLPOND};
 use crate::record::Run;
@@ -13,31 +14,47 @@ pub fn remark(runs: &[Run], scenario: &str) -> String {
     let pairs = limited.filter_map(|run| {
         let mut alone = of_it().filter(|other| other.side == MILLPOND);
         let alone = alone.find(|other| other.round == run.round)?;
-        Some((per_second(run) / per_second(alone), run.companions_use))
+        Some(Pair {
+            rate: run.requests_per_second() / alone.requests_per_second(),
+            redis: run.companions_use?,
+            client_alone: alone.client_use,
+        })
     });
-    let pairs: Vec<(f64, f64)> = pairs.collect();
-    let median = |of: fn(&(f64, f64)) -> f64| Median::of(pairs.iter().map(of));
-    let (Some(rate), Some(redis), Some(left)) = (
-        median(|(rate, _)| *rate),
-        median(|(_, redis)| redis * 100.0),
-        median(|(rate, redis)| rate / (1.0 - redis)),
+    let pairs: Vec<Pair> = pairs.collect();
+    let median = |of: fn(&Pair) -> f64| Median::of(pairs.iter().map(of));
+    let (Some(rate), Some(redis), Some(left), Some(client_alone)) = (
+        median(|pair| pair.rate),
+        median(|pair| pair.redis * 100.0),
+        median(|pair| pair.rate / (1.0 - pair.redis)),
+        median(|pair| pair.client_alone),
     ) else {
         return String::new();
     };
-    format!(
+    let mut text = format!(
         "\nLimited by Redis, there are {} of the reads a second. Redis uses {} % ({}–{}) of the client's \
-         cores meanwhile, which the client of a server without limits has to itself: of the reads that \
-         it would make in the rest of the time, there are {}.\n",
+         cores meanwhile",
         ratio(&rate),
         figure(redis.value),
         figure(redis.low),
         figure(redis.high),
-        ratio(&left),
-    )
+    );
+    // Elsewhere it is not the client that decides how many reads there are.
+    if client_alone.value >= SATURATED {
+        let left = ratio(&left);
+        text += &format!(
+            ", which the client of a server without limits has to itself, and fills: of the reads that \
+             it would make in the rest of the time, there are {left}"
+        );
+    }
+    text + ".\n"
 }
 
-fn per_second(run: &Run) -> f64 {
-    run.requests as f64 / run.seconds
+/// Two runs of one round.
+struct Pair {
+    /// Limited, as a share of the reads without limits.
+    rate: f64,
+    redis: f64,
+    client_alone: f64,
 }
 
 #[cfg(test)]
@@ -48,11 +65,12 @@ mod tests {
     #[test]
     fn the_rate_is_compared_within_a_round_and_with_what_redis_leaves() {
         let limited = |round, requests| Run {
-            companions_use: 0.2,
+            companions_use: Some(0.2),
             requests,
             ..run(LIMITED_BY_REDIS, round, 9.0)
         };
         let alone = |round, requests| Run {
+            client_use: 1.0,
             requests,
             ..run(MILLPOND, round, 6.0)
         };
@@ -67,6 +85,19 @@ mod tests {
         assert!(text.contains("0.60 (0.60–0.60) of the reads"), "{text}");
         assert!(text.contains("uses 20.0 % (20.0–20.0)"), "{text}");
         assert!(text.contains("there are 0.75 (0.75–0.75)."), "{text}");
+    }
+
+    #[test]
+    fn where_the_client_has_time_left_nothing_is_said_of_the_rest_of_it() {
+        let limited = Run {
+            companions_use: Some(0.2),
+            ..run(LIMITED_BY_REDIS, 0, 9.0)
+        };
+        let text = remark(&[run(MILLPOND, 0, 6.0), limited], "limit-100");
+        assert!(
+            text.ends_with("of the client's cores meanwhile.\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -22,10 +22,7 @@ impl Desk {
     /// were.
     pub fn rehearse(&mut self, mut bytes: &[u8]) -> usize {
         let mut counts = Counts::default();
-        while !matches!(
-            self.answer_all(&mut bytes, usize::MAX, false, &mut counts),
-            Stop::Dry
-        ) {
+        while let Stop::Full = self.answer_all(&mut bytes, usize::MAX, false, &mut counts) {
             self.output.clear();
         }
         self.output.clear();

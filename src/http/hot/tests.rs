@@ -183,6 +183,7 @@ fn a_request_that_comes_again_gets_the_same_answer() {
         "HEAD /todos?limit=1 HTTP/1.1\r\nHost: h\r\n\r\n",
         "GET /todos?limit=1 HTTP/1.1\r\nHost: h\r\nX-Request-Id: i\r\n\r\n",
         "GET /todos?limit=1 HTTP/1.1\r\nHost: h\r\nIf-None-Match: *\r\n\r\n",
+        "GET /todos?limit=1 HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n",
         "GET /todos?limit=100 HTTP/1.1\r\nHost: h\r\nX-Request-Id: i\r\n\r\n",
         "GET /todos?limit=2000 HTTP/1.1\r\nHost: h\r\n\r\n",
     ];
@@ -198,8 +199,24 @@ fn a_request_that_comes_again_gets_the_same_answer() {
     let last = "GET /todos?limit=1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     let answer = answers(&core, last.to_owned());
     assert_eq!(answers(&core, last.repeat(2)), answer, "one, and the end");
-    let counted = format!("http_hot_requests_total {}\n", 6 + 36 * 7 + 2);
+    let counted = format!("http_hot_requests_total {}\n", 7 + 49 * 7 + 2);
     assert!(core.shared.metrics.text().contains(&counted));
+}
+
+#[test]
+fn small_answers_are_copied_again_and_no_others() {
+    let core = core(RateScope::Writes);
+    let desk = &mut *core.desk.borrow_mut();
+    desk.answers.follow(&core.snapshot());
+    let is_copied = [1, 100, 2_000].map(|limit| {
+        let ready = desk.answers.to(Some(limit), None);
+        let begin = desk.output.copies_end();
+        desk.output.put_found(ready, Own::default());
+        let copied = desk.output.copied_since(begin);
+        desk.output.clear();
+        copied.is_some()
+    });
+    assert_eq!(is_copied, [true, false, false]);
 }
 
 #[test]
