@@ -307,8 +307,8 @@ impl Desk {
             #[cfg(feature = "spin")]
             crate::clock::spin(std::time::Duration::from_micros(1));
             let here = *rest;
-            // Who pipelines mostly sends the same again, and a copy costs half of what finding and
-            // putting the answer does: limit=1 at depth 16 went from 1.25 to 1.13 times the floor.
+            // Who pipelines mostly sends the same again: limit=1 at depth 16 is so 1.11 times the
+            // floor (bench/results/2026-11-30-intel-xeon-2c-3), and was 1.26 (…-2c-2).
             if let (head, Some((kind, answer))) = &before
                 && let Some(behind) = here.strip_prefix(*head)
             {
