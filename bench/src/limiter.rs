@@ -14,7 +14,7 @@ use crate::session::Session;
 /// About what it takes: four comparisons of two seconds, and some single calls.
 pub const SECONDS: u32 = 9;
 
-/// The batcher has the server's core, Redis the client's.
+/// The batcher has the server's core, Redis the client's: there is no client here.
 pub fn run(session: &Session, raw: &mut Writer, progress: &Progress) -> Result<()> {
     if !is_installed("redis-server") {
         progress.note("redis-server is not installed: the limiter is left out");

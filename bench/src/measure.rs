@@ -59,8 +59,8 @@ const CONNECTIONS_A_SECOND: u32 = 2_000;
 pub struct Measured {
     pub seen: Seen,
     pub cpu: Ticks,
-    /// Of what the side needs and is not measured, as a share of the client's cores.
-    pub companions_use: f64,
+    /// That were busy with what the side needs and is not measured.
+    pub companions_cores: f64,
     pub resident_bytes: u64,
     /// Share of the machine that others used.
     pub busy: f64,
@@ -219,7 +219,6 @@ fn measure(side: &Running, writer: Option<u32>, call: Call<'_>) -> Result<Measur
     let of_writer = || proc::trees(writer.as_slice()).map(|usage| usage.cpu);
     let (machine, before, client) = (Machine::look(), proc::trees(&pids)?, proc::reaped()?);
     let (companions_before, writer_before) = (of_companions()?, of_writer()?);
-    let cores = call.cores.len() as f64;
     let seen = client::run(call)?;
     let client = proc::reaped()? - client;
     let after = proc::trees(&pids)?;
@@ -227,7 +226,7 @@ fn measure(side: &Running, writer: Option<u32>, call: Call<'_>) -> Result<Measur
     let companions = of_companions()? - companions_before;
     let ours = cpu + client + companions + (of_writer()? - writer_before);
     Ok(Measured {
-        companions_use: companions.seconds() / seen.seconds() / cores,
+        companions_cores: companions.seconds() / seen.seconds(),
         seen,
         cpu,
         resident_bytes: after.resident_bytes,
@@ -280,7 +279,7 @@ impl Measured {
         let Self {
             seen,
             cpu,
-            companions_use,
+            companions_cores,
             resident_bytes,
             busy,
             hot: _,
@@ -299,7 +298,7 @@ impl Measured {
             system_us: Ticks::micros(cpu.system),
             server_use: cpu.seconds() / seen.seconds(),
             client_use: seen.use_share,
-            companions_use: Some(companions_use),
+            companions_cores: Some(companions_cores),
             resident_bytes,
             p50_us: seen.p50_us,
             p99_us: seen.p99_us,

@@ -33,10 +33,9 @@ pub struct Run {
     /// Share of its core that the server used, and of its cores that the client used.
     pub server_use: f64,
     pub client_use: f64,
-    /// Share of the client's cores that what the side needs used, and is not counted: a Redis, a
-    /// proxy.
+    /// Cores that were busy with what the side needs and is not counted: a Redis, a proxy.
     #[serde(default)]
-    pub companions_use: Option<f64>,
+    pub companions_cores: Option<f64>,
     pub resident_bytes: u64,
     /// Of a closed loop: it hides stalls.
     pub p50_us: f64,

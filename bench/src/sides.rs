@@ -146,7 +146,7 @@ fn limited(session: &Session, name: &str, backing: Backing) -> Result<Started> {
     let mut settings = session.settings(Limits::Admitting);
     let mut uncounted = Vec::new();
     if backing == Backing::Redis {
-        let redis = redis(session, session.client_cores[0], name)?;
+        let redis = redis(session, session.server_core, name)?;
         let url = format!("redis://127.0.0.1:{}", redis.port);
         settings.push(("REDIS_URL".to_owned(), url));
         uncounted.push(redis);

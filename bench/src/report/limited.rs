@@ -1,4 +1,4 @@
-//! What limits in Redis cost the rate of reads where Redis has its core from the client, in words.
+//! What limits in Redis cost the rate of reads where Redis shares the server's core, in words.
 
 use super::SATURATED;
 use super::markdown::{figure, ratio};
@@ -16,37 +16,32 @@ pub fn remark(runs: &[Run], scenario: &str) -> String {
         let alone = alone.find(|other| other.round == run.round)?;
         Some(Pair {
             rate: run.requests_per_second() / alone.requests_per_second(),
-            redis: run.companions_use?,
+            redis: run.companions_cores?,
             client_alone: alone.client_use,
         })
     });
     let pairs: Vec<Pair> = pairs.collect();
     let median = |of: fn(&Pair) -> f64| Median::of(pairs.iter().map(of));
-    let (Some(rate), Some(redis), Some(left), Some(client_alone)) = (
+    let (Some(rate), Some(redis), Some(client_alone)) = (
         median(|pair| pair.rate),
         median(|pair| pair.redis * 100.0),
-        median(|pair| pair.rate / (1.0 - pair.redis)),
         median(|pair| pair.client_alone),
     ) else {
         return String::new();
     };
     let mut text = format!(
-        "\nLimited by Redis, there are {} of the reads a second. Redis uses {} % ({}–{}) of the client's \
-         cores meanwhile",
+        "\nLimited by Redis, there are {} of the reads a second. Redis uses {} % ({}–{}) of the core \
+         that it shares with the server.",
         ratio(&rate),
         figure(redis.value),
         figure(redis.low),
         figure(redis.high),
     );
-    // Elsewhere it is not the client that decides how many reads there are.
     if client_alone.value >= SATURATED {
-        let left = ratio(&left);
-        text += &format!(
-            ", which the client of a server without limits has to itself, and fills: of the reads that \
-             it would make in the rest of the time, there are {left}"
-        );
+        text += " Without limits it is the client that decides how many reads there are: what a limit \
+                 costs is the CPU time of the server and of Redis.";
     }
-    text + ".\n"
+    text + "\n"
 }
 
 /// Two runs of one round.
@@ -62,15 +57,17 @@ mod tests {
     use super::*;
     use crate::report::tests::run;
 
-    #[test]
-    fn the_rate_is_compared_within_a_round_and_with_what_redis_leaves() {
-        let limited = |round, requests| Run {
-            companions_use: Some(0.2),
+    fn limited(round: u32, requests: u64) -> Run {
+        Run {
+            companions_cores: Some(0.2),
             requests,
             ..run(LIMITED_BY_REDIS, round, 9.0)
-        };
+        }
+    }
+
+    #[test]
+    fn the_rate_is_compared_within_a_round() {
         let alone = |round, requests| Run {
-            client_use: 1.0,
             requests,
             ..run(MILLPOND, round, 6.0)
         };
@@ -83,21 +80,20 @@ mod tests {
         ];
         let text = remark(&runs, "limit-100");
         assert!(text.contains("0.60 (0.60–0.60) of the reads"), "{text}");
-        assert!(text.contains("uses 20.0 % (20.0–20.0)"), "{text}");
-        assert!(text.contains("there are 0.75 (0.75–0.75)."), "{text}");
+        assert!(
+            text.ends_with("uses 20.0 % (20.0–20.0) of the core that it shares with the server.\n"),
+            "{text}"
+        );
     }
 
     #[test]
-    fn where_the_client_has_time_left_nothing_is_said_of_the_rest_of_it() {
-        let limited = Run {
-            companions_use: Some(0.2),
-            ..run(LIMITED_BY_REDIS, 0, 9.0)
+    fn where_the_client_is_full_it_is_said() {
+        let full = Run {
+            client_use: 1.0,
+            ..run(MILLPOND, 0, 6.0)
         };
-        let text = remark(&[run(MILLPOND, 0, 6.0), limited], "limit-100");
-        assert!(
-            text.ends_with("of the client's cores meanwhile.\n"),
-            "{text}"
-        );
+        let text = remark(&[full, limited(0, 600)], "limit-100");
+        assert!(text.contains("it is the client that decides"), "{text}");
     }
 
     #[test]

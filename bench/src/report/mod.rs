@@ -183,7 +183,7 @@ pub(crate) mod tests {
             system_us: micros * 600.0,
             server_use: 0.9,
             client_use: 0.5,
-            companions_use: None,
+            companions_cores: None,
             resident_bytes: 10 << 20,
             p50_us: 1.0,
             p99_us: 2.0,
