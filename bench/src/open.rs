@@ -15,8 +15,8 @@ use crate::writes::Effort;
 
 /// Reads a second. The highest is what a client on one core makes with half of it.
 pub const READS: &[u32] = &[1_000, 10_000, 25_000];
-/// Reads a second where limits are compared: Redis has a share of the client's core.
-pub const LIMITED: &[u32] = &[15_000];
+/// Reads a second where limits are compared.
+pub const LIMITED: &[u32] = &[25_000];
 /// Creates a second.
 pub const CREATES: &[u32] = &[100, 1_000, 3_000];
 /// Enough that none waits for another to be answered by a server that keeps up.

@@ -304,12 +304,12 @@ impl Scenario {
         };
         let cast = match (self.cast, self.clients) {
             (Cast::Limited, Clients::Peer) => {
-                ", all of one address; who limits admits all. Redis is on the client's core and not \
+                ", all of one address; who limits admits all. Redis is on the server's core and not \
                  counted"
             }
             (Cast::Limited, Clients::Forwarded) => {
                 ", of 10,000 addresses in turn, which a trusted proxy names; who limits admits all. \
-                 Redis is on the client's core and not counted"
+                 Redis is on the server's core and not counted"
             }
             (Cast::Proxied, _) => {
                 ", one request in ten a create (202). Counted is Millpond; a proxy in front of it is \
