@@ -278,6 +278,7 @@ fn observer(
     move |seen| match seen {
         Seen::Renewed(renewed) => {
             follower.ranges.inc_by(renewed.ranges as u64);
+            follower.commands.inc_by(renewed.commands);
             let seconds = renewed.took.as_secs_f64();
             snapshots.publish_seconds.observe(seconds);
         }

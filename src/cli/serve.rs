@@ -61,6 +61,8 @@ async fn run(
     config: &Config,
     is_alone: bool,
 ) -> Result<Ended, Failed> {
+    // It ends with the runtime.
+    tokio::spawn(http::keep_points(Arc::clone(&app.metrics)));
     for place in &mut places {
         place.serve(&mut servers)?;
     }

@@ -22,8 +22,8 @@ pub struct Settings {
     /// Address to serve on
     #[arg(long, env, global = true, default_value = "0.0.0.0")]
     pub(super) http_host: IpAddr,
-    /// Port of a listener of its own for health, readiness and metrics; `/metrics` then leaves
-    /// the public one [default: none]
+    /// Port of a listener of its own for health, readiness, metrics and the dashboard; the latter
+    /// two then leave the public one [default: none]
     #[arg(long, env, global = true)]
     pub(super) admin_port: Option<u16>,
     /// Number of serving cores [default: all]

@@ -36,9 +36,9 @@ const READ_BYTES_MAX: usize = 64 << 10;
 /// What a listener shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surface {
-    /// The API and, unless they have a listener of their own, the metrics.
+    /// The API and, unless they have a listener of their own, the metrics and the dashboard.
     Public,
-    /// Health, readiness and metrics only.
+    /// Health, readiness, metrics and the dashboard only.
     Admin,
 }
 

@@ -4,7 +4,7 @@
 //! a `socket`, under the deadlines of `sweep` (and behind a proxy's header, `proxy`). In between,
 //! `hot` answers list reads, has requests that came whole answered, and hands all else through `gate`
 //! to hyper. Behind both, `service` takes each request through `router` to a handler (`todos` with
-//! `answer`, `writes` with `writer`, `gifts`, `operations`, `ops`), which knows its user by `auth` and
+//! `answer`, `writes` with `writer`, `gifts`, `operations`, `ops`, `dashboard`), which knows its user by `auth` and
 //! `tokens`, asks `admission` for the user or the address (`peer`; `stamp` tells the limits), waits for
 //! other threads by `wakes`, and completes its `response`. `core` is what one serving core has; nothing
 //! of it is shared with another core but what [`Shared`] holds.
@@ -17,6 +17,7 @@ mod body;
 mod conditional;
 mod connection;
 mod core;
+mod dashboard;
 mod gate;
 mod gifts;
 mod headers;
@@ -51,6 +52,7 @@ use hyper::header::HeaderValue;
 pub use self::core::{Core, Surface, serve};
 pub use admission::{Options as Admission, RateScope, SlotScope};
 pub use balance::{Newcomers, Place, places};
+pub use dashboard::keep_points;
 pub use listener::{Sharing, bind, is_listened_to, local_address, probe};
 pub use stamp::{Fixed as LimitHeaders, Told};
 // Parts of the request path, for counting their instructions.
@@ -89,7 +91,8 @@ pub struct Options {
     /// the same; but a client that closes its side right behind its request has none from hyper.
     pub hot_path: bool,
     pub admission: Admission,
-    /// Whether `/metrics` has a listener of its own and is not served on the public one.
+    /// Whether `/metrics` and the dashboard have a listener of their own and are not served on the
+    /// public one.
     pub metrics_apart: bool,
 }
 

@@ -154,6 +154,8 @@ pub struct Problem {
         super::ops::ready,
         super::ops::metrics,
         super::ops::index,
+        super::dashboard::page,
+        super::dashboard::points,
         document,
     ),
     components(schemas(Todo, NewTodo, Replacement, Receipt, Operation, GiftCode, Problem)),

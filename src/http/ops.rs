@@ -104,7 +104,7 @@ pub fn index(call: &Call) -> Response<Body> {
     let mut links = vec!["/health", "/ready"];
     let options = &call.core.shared.options;
     if call.core.surface == Surface::Admin || !options.metrics_apart {
-        links.push("/metrics");
+        links.extend(["/metrics", "/dashboard"]);
     }
     if call.core.surface == Surface::Public {
         links.extend(["/todos?limit=10", "/openapi.json"]);

@@ -2,6 +2,7 @@
 
 use hyper::Method;
 
+use super::dashboard::Part;
 use crate::metrics::Handler;
 
 /// What a path names.
@@ -16,6 +17,7 @@ pub enum Route<'a> {
     Metrics,
     Index,
     OpenApi,
+    Dashboard(Part),
     /// `OPTIONS *`: the server itself.
     Server,
     Unknown,
@@ -42,11 +44,14 @@ impl<'a> Route<'a> {
             path.strip_prefix(prefix)
                 .filter(|rest: &&str| is_segment(rest))
         };
-        match (item("/todos/"), item("/operations/")) {
-            (Some(id), _) => Route::Todo(id),
-            (_, Some(position)) => Route::Operation(position),
-            _ => Route::Unknown,
+        if let Some(id) = item("/todos/") {
+            return Route::Todo(id);
         }
+        if let Some(position) = item("/operations/") {
+            return Route::Operation(position);
+        }
+        let part = path.strip_prefix("/dashboard").and_then(Part::of);
+        part.map_or(Route::Unknown, Route::Dashboard)
     }
 
     /// The methods that the path takes, as `Allow` lists them.
@@ -77,12 +82,12 @@ impl<'a> Route<'a> {
         )
     }
 
-    /// Whether the route is for operators: health, readiness, metrics, the index.
+    /// Whether the route is for operators: health, readiness, metrics, the dashboard, the index.
     #[must_use]
     pub fn is_operational(self) -> bool {
         matches!(
             self,
-            Route::Health | Route::Ready | Route::Metrics | Route::Index
+            Route::Health | Route::Ready | Route::Metrics | Route::Dashboard(_) | Route::Index
         )
     }
 }
@@ -99,6 +104,7 @@ impl From<Route<'_>> for Handler {
             Route::Metrics => Handler::Metrics,
             Route::Index => Handler::Index,
             Route::OpenApi => Handler::OpenApi,
+            Route::Dashboard(_) => Handler::Dashboard,
             Route::Server | Route::Unknown => Handler::None,
         }
     }
@@ -125,6 +131,8 @@ mod tests {
             "/TODOS",
             "//todos",
             "/operations",
+            "/dashboard/",
+            "/dashboards",
         ] {
             assert_eq!(Route::of(path), Route::Unknown, "{path}");
         }

@@ -16,7 +16,7 @@ use super::response::{Body, Problem, Sent, empty};
 use super::router::Route;
 use super::socket::Socket;
 use super::stamp::Stamp;
-use super::{body, gifts, openapi, operations, ops, todos, writes};
+use super::{body, dashboard, gifts, openapi, operations, ops, todos, writes};
 use crate::clock::Stopwatch;
 use crate::limit::Permit;
 
@@ -173,6 +173,7 @@ async fn answer(call: &Call, route: Route<'_>) -> Result<Response<Body>, Problem
         (Route::Metrics, _) => Ok(ops::metrics(call)),
         (Route::Index, _) => Ok(ops::index(call)),
         (Route::OpenApi, _) => Ok(openapi::document()),
+        (Route::Dashboard(part), _) => dashboard::get(call, part),
         (Route::Server | Route::Unknown, _) => {
             Err(Problem::not_found("there is nothing at this path"))
         }
@@ -185,7 +186,9 @@ fn is_shown(call: &Call, route: Route<'_>) -> bool {
         (_, Route::Unknown) => false,
         (_, Route::Server) => call.parts.method == Method::OPTIONS,
         (Surface::Admin, route) => route.is_operational(),
-        (Surface::Public, Route::Metrics) => !call.core.shared.options.metrics_apart,
+        (Surface::Public, Route::Metrics | Route::Dashboard(_)) => {
+            !call.core.shared.options.metrics_apart
+        }
         (Surface::Public, _) => true,
     }
 }

@@ -51,7 +51,8 @@ pub async fn append(call: &Call, command: Command) -> Result<Position, Problem> 
         shared.stage.fail(why);
         appended = Err(AppendError::Unknown);
     }
-    appended.map_err(|error| {
+    let acknowledged = appended.inspect(|_| call.core.metrics.acknowledged());
+    acknowledged.map_err(|error| {
         let (counted, detail, outcome) = match error {
             AppendError::NotEnqueued => (
                 Unacknowledged::NotEnqueued,

@@ -54,6 +54,10 @@ const TOKENS: (&str, &str) = (
     "Tokens left in the bucket that was asked last, the lowest of all cores",
 );
 
+const ACKNOWLEDGED: (&str, &str) = (
+    "log_acknowledged_total",
+    "Writes that this server has made durable",
+);
 const UNACKNOWLEDGED: (&str, &str) = (
     "log_append_failures_total",
     "Writes that the log did not acknowledge, by what their clients were told: not_enqueued, or unknown",
@@ -80,6 +84,7 @@ impl Cores {
             describe(SHADOWED, &[]),
             describe(WITHOUT_REDIS, &[]),
             describe(TOKENS, &[]),
+            describe(ACKNOWLEDGED, &[]),
             describe(UNACKNOWLEDGED, &["outcome"]),
             describe(LOOK_UPS, &["result"]),
         ];
@@ -239,6 +244,11 @@ impl Collector for Cores {
                 vec![self.admissions(Admission::WithoutRedis, &[])],
             ),
             family(TOKENS, MetricType::GAUGE, vec![gauge(&[], self.tokens())]),
+            family(
+                ACKNOWLEDGED,
+                MetricType::COUNTER,
+                vec![counter(&[], self.sum(|core| core.acknowledged.get()))],
+            ),
             family(UNACKNOWLEDGED, MetricType::COUNTER, self.unacknowledged()),
             family(LOOK_UPS, MetricType::COUNTER, self.look_ups()),
         ]
@@ -286,6 +296,6 @@ fn metric(labels: &[(&str, &str)]) -> Metric {
     clippy::cast_precision_loss,
     reason = "exact up to 2^53, and Prometheus knows no other number"
 )]
-fn as_f64(count: u64) -> f64 {
+pub(super) fn as_f64(count: u64) -> f64 {
     count as f64
 }

@@ -5,6 +5,7 @@
 //! threads count is rare enough for ordinary counters of the prometheus crate.
 
 mod cores;
+mod history;
 mod parts;
 
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
+use history::History;
 use hyper::{Method, StatusCode};
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, IntCounter, IntGauge, PullingGauge, Registry, TextEncoder};
 
+pub use history::{Columns, EVERY as LOOK_EVERY};
 pub use parts::{FollowerMetrics, ShareMetrics, SnapshotMetrics, WorkerMetrics};
 
 /// Who answered a request: the label `handler`.
@@ -30,11 +33,12 @@ pub enum Handler {
     Metrics,
     Index,
     OpenApi,
+    Dashboard,
     /// No route, or no request that could be read.
     None,
 }
 
-const HANDLERS: [(Handler, &str); 10] = [
+const HANDLERS: [(Handler, &str); 11] = [
     (Handler::Todos, "todos"),
     (Handler::Todo, "todo"),
     (Handler::GiftCodes, "gift_codes"),
@@ -44,6 +48,7 @@ const HANDLERS: [(Handler, &str); 10] = [
     (Handler::Metrics, "metrics"),
     (Handler::Index, "index"),
     (Handler::OpenApi, "openapi"),
+    (Handler::Dashboard, "dashboard"),
     (Handler::None, "none"),
 ];
 
@@ -142,6 +147,7 @@ pub struct CoreMetrics {
     closed: Cell,
     passed_on: Cell,
     admissions: [Cell; ADMISSIONS],
+    acknowledged: Cell,
     unacknowledged: [Cell; UNACKNOWLEDGED],
     look_ups: [Cell; LOOK_UPS],
     /// Tokens that the last bucket had left.
@@ -187,6 +193,11 @@ impl CoreMetrics {
 
     pub fn admission(&self, what: Admission) {
         self.admissions[what as usize].add(1);
+    }
+
+    /// Counts a write that is durable.
+    pub fn acknowledged(&self) {
+        self.acknowledged.add(1);
     }
 
     pub fn unacknowledged(&self, what: Unacknowledged) {
@@ -238,6 +249,7 @@ fn status_index(status: StatusCode) -> usize {
 pub struct Metrics {
     registry: Registry,
     cores: Vec<Arc<CoreMetrics>>,
+    history: History,
 }
 
 impl Metrics {
@@ -247,7 +259,11 @@ impl Metrics {
         let registry = Registry::new();
         let cores: Vec<Arc<CoreMetrics>> = (0..cores).map(|_| Arc::default()).collect();
         register(&registry, cores::Cores::new(cores.clone()));
-        Self { registry, cores }
+        Self {
+            registry,
+            cores,
+            history: History::default(),
+        }
     }
 
     /// The cells of the serving thread `nth`.
@@ -280,6 +296,18 @@ impl Metrics {
         let histogram = prometheus::Histogram::with_opts(options).expect("a valid metric");
         register(&self.registry, histogram.clone());
         histogram
+    }
+
+    /// Adds a point to what [`Metrics::after`] gives, from the second look on. `at` is in milliseconds
+    /// since 1970, `took` the time since the look before.
+    pub fn look(&self, at: i64, took: Duration) {
+        self.history.look(&self.registry.gather(), at, took);
+    }
+
+    /// The points after a time, in milliseconds since 1970, of at most half an hour.
+    #[must_use]
+    pub fn after(&self, time: i64) -> Columns {
+        self.history.after(time)
     }
 
     /// The Prometheus text format.

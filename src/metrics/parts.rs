@@ -115,6 +115,7 @@ impl SnapshotMetrics {
 pub struct FollowerMetrics {
     pub lag: IntGauge,
     pub ranges: IntCounter,
+    pub commands: IntCounter,
     pub reloads: IntCounter,
     pub reload_seconds: Histogram,
 }
@@ -131,6 +132,7 @@ impl FollowerMetrics {
                 "feed_ranges_total",
                 "Applied ranges that came through the feed and are served",
             ),
+            commands: metrics.counter("feed_commands_total", "Commands of these ranges"),
             reloads: metrics.counter(
                 "snapshot_reloads_total",
                 "Times that the todos were loaded anew, since the feed did not lead on",

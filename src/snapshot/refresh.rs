@@ -36,6 +36,8 @@ pub enum Halt {
 pub struct Renewed {
     /// Ranges of the feed that it brought.
     pub ranges: usize,
+    /// Commands of these.
+    pub commands: u64,
     /// From taking them off the feed.
     pub took: Duration,
 }
@@ -76,6 +78,10 @@ pub async fn run(
         marks.advance(&applied);
         on_publish(Renewed {
             ranges: applied.len(),
+            commands: applied
+                .iter()
+                .map(|one| one.range.to - one.range.from)
+                .sum(),
             took: watch.elapsed(),
         });
     }

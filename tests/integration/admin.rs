@@ -21,10 +21,21 @@ fn with_admin(launch: Launch) -> (Server, SocketAddr) {
 #[test]
 fn the_admin_listener_has_the_metrics_and_the_public_one_has_not() {
     let (server, admin) = with_admin(Launch::new());
-    server.anyone().ask(&get("/metrics")).problem(404);
+    for target in ["/metrics", "/dashboard", "/dashboard/points"] {
+        server.anyone().ask(&get(target)).problem(404);
+    }
     server.anyone().ask(&get("/todos")).expect(200);
     let mut admin = Client::new(admin, None);
-    for target in ["/health", "/livez", "/ready", "/readyz", "/metrics"] {
+    for target in [
+        "/health",
+        "/livez",
+        "/ready",
+        "/readyz",
+        "/metrics",
+        "/dashboard",
+        "/dashboard/points",
+        "/dashboard/uplot.js",
+    ] {
         admin.ask(&get(target)).expect(200);
     }
     admin.ask(&get("/todos")).problem(404);

@@ -120,7 +120,13 @@ fn reads_health_and_metrics_know_nothing_of_limits_unless_told_to() {
         assert_eq!(response.must("X-RateLimit-Capacity"), "2");
     }
     refusal(&anyone.ask(&get("/todos")));
-    for target in ["/health", "/metrics", "/ready"] {
+    for target in [
+        "/health",
+        "/metrics",
+        "/dashboard",
+        "/dashboard/points",
+        "/ready",
+    ] {
         anyone.ask(&get(target)).expect(200);
     }
 }

@@ -6,7 +6,7 @@ use crate::harness::{Connection, Request, Response, get, options};
 const TODO: &str = "/todos/01890a5d-ac96-774b-bcce-b302099a8057";
 
 /// What each resource allows, OPTIONS apart.
-const RESOURCES: [(&str, &[&str]); 10] = [
+const RESOURCES: [(&str, &[&str]); 12] = [
     ("/todos", &["GET", "HEAD", "POST"]),
     (TODO, &["DELETE", "GET", "HEAD", "PUT"]),
     ("/operations/0-0", &["GET", "HEAD"]),
@@ -16,6 +16,8 @@ const RESOURCES: [(&str, &[&str]); 10] = [
     ("/ready", &["GET", "HEAD"]),
     ("/metrics", &["GET", "HEAD"]),
     ("/openapi.json", &["GET", "HEAD"]),
+    ("/dashboard", &["GET", "HEAD"]),
+    ("/dashboard/points", &["GET", "HEAD"]),
     ("/", &["GET", "HEAD"]),
 ];
 

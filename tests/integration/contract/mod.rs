@@ -5,6 +5,7 @@
 
 mod conventions;
 mod cursors;
+mod dashboard;
 mod encodings;
 mod gift_codes;
 mod idempotency;

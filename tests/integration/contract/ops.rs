@@ -78,6 +78,7 @@ fn the_api_describes_itself() {
         ("/ready", &["get"]),
         ("/readyz", &["get"]),
         ("/metrics", &["get"]),
+        ("/dashboard", &["get"]),
     ] {
         for method in methods {
             assert!(paths[path].get(method).is_some(), "{method} {path}");
@@ -92,7 +93,7 @@ fn the_root_names_the_service_and_links_on() {
     let server = shared();
     let text = server.anyone().ask(&get("/")).expect(200).text();
     assert!(text.to_lowercase().contains("millpond"), "{text}");
-    for link in ["/openapi.json", "/health", "/metrics"] {
+    for link in ["/openapi.json", "/health", "/metrics", "/dashboard"] {
         assert!(text.contains(link), "{link} in {text}");
     }
 }
