@@ -24,7 +24,8 @@
 -- without a bucket, slots left; and in one string for each bucket requests granted, micro-tokens
 -- remaining, milliseconds until the next token (0: there is one; -1: waiting does not help), each
 -- a signed integer of eight bytes, little endian: numbers one by one cost more than the decision.
--- A late call changes nothing and gets the error LATE.
+-- A late call of a holder with a lease changes nothing and gets the error LATE. What is not as this
+-- script writes it, somebody else wrote: such a bucket is full, and such a lease is none.
 --
 -- Cost: one MGET, one PSETEX per bucket; O(leases) with one HGETALL and one HSET where there is a
 -- holder.
@@ -44,8 +45,11 @@ if holder ~= '' then
   servers = 1
   local leases = call('HGETALL', KEYS[1])
   for at = 1, #leases, 2 do
-    local name = leases[at]
-    local count, sequence, deadline, since = unpack('dddd', leases[at + 1])
+    local name, told = leases[at], leases[at + 1]
+    local count, sequence, deadline, since = 0, 0, 0, 0
+    if #told == 32 then
+      count, sequence, deadline, since = unpack('dddd', told)
+    end
     if deadline > now + lease_micros then
       -- The clock has stepped back. The lease ends when it would have, counted from here.
       deadline = now + lease_micros
@@ -94,7 +98,7 @@ local answers = {}
 for at = 2, #KEYS do
   local key, level, last = KEYS[at], capacity, now
   local known = buckets[at - 1]
-  if known then
+  if known and #known == 16 then
     level, last = unpack('dd', known)
   end
   -- A step back is no time at all; beyond the time to fill, time changes nothing.
@@ -105,7 +109,8 @@ for at = 2, #KEYS do
   if elapsed > 0 then
     level = level + elapsed * rate
   end
-  if level > capacity then
+  -- More than it holds, or nothing that a bucket can have.
+  if not (level >= 0 and level <= capacity) then
     level = capacity
   end
 
@@ -130,9 +135,10 @@ for at = 2, #KEYS do
   elseif rate > 0 and capacity > 0 then
     wait_ms = ceil((TOKEN - level) / micros_per_ms)
   end
-  -- A bucket that is full again is the same as none.
+  -- A bucket that is full again is the same as none. Some versions of Redis end a key when its last
+  -- millisecond begins: with one more, none ends before it is full.
   if rate > 0 then
-    local life_ms = max(1, ceil((capacity - level) / micros_per_ms))
+    local life_ms = 1 + ceil((capacity - level) / micros_per_ms)
     local life = lives[life_ms]
     if not life then
       life = string.format('%.0f', life_ms)

@@ -1,12 +1,13 @@
 //! The variables of admission: what is limited, how much, and by whose address.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
-use super::values::Switch;
+use super::values::{self, Switch};
 use super::{BadConfig, bad};
 use crate::http::{self, RateScope, SlotScope};
 use crate::limit::{self, OnFailure, Rule, TOKENS_MAX};
@@ -45,6 +46,9 @@ pub struct LimitSettings {
     /// [default: none]
     #[arg(long, env, global = true, hide_env_values = true)]
     redis_url: Option<String>,
+    /// File that holds `REDIS_URL`
+    #[arg(long, env, global = true)]
+    redis_url_file: Option<PathBuf>,
     /// What decides while Redis is away: local (a share of the limits), open (all pass) or closed
     /// (none do)
     #[arg(long, env, global = true, default_value = "local")]
@@ -124,7 +128,10 @@ impl LimitSettings {
     }
 
     fn redis_url(&self) -> Result<Option<String>, BadConfig> {
-        let url = self.redis_url.clone().filter(|url| !url.is_empty());
+        let url = values::secret(
+            ("REDIS_URL", self.redis_url.as_deref()),
+            ("REDIS_URL_FILE", self.redis_url_file.as_deref()),
+        )?;
         if let Some(url) = &url {
             limit::check_url(url).map_err(|error| bad("REDIS_URL", error.to_string()))?;
         }
@@ -136,6 +143,12 @@ impl LimitSettings {
         let proxies = self.trusted_proxies.as_deref().unwrap_or("").split(',');
         let named = proxies.map(str::trim).filter(|network| !network.is_empty());
         let trusted_proxies: Vec<IpNet> = named.map(network).collect::<Result<_, _>>()?;
+        if let Some(all) = trusted_proxies.iter().find(|net| net.prefix_len() == 0) {
+            let problem = format!(
+                "{all} is everybody: then each client names its own address, and has as many as it likes"
+            );
+            return Err(bad("TRUSTED_PROXIES", problem));
+        }
         if self.proxy_protocol.is_on() && trusted_proxies.is_empty() {
             let problem = "needs TRUSTED_PROXIES: from anybody else the header counts for nothing";
             return Err(bad("PROXY_PROTOCOL", problem));

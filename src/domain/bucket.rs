@@ -53,7 +53,8 @@ impl Rule {
     }
 
     /// Microseconds in which an empty bucket is full; 0 where it never is.
-    fn fill_micros(self) -> u64 {
+    #[must_use]
+    pub fn fill_micros(self) -> u64 {
         match self.rate {
             0 => 0,
             rate => self.full().div_ceil(u64::from(rate)),

@@ -1,19 +1,24 @@
 //! Request bodies: reading them within their limits, and the JSON of a todo.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue,
+};
 use serde_json::value::RawValue;
 use simd_json::{Node, StaticNode};
+use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::Options;
 use super::response::Problem;
+use super::socket::Socket;
 use crate::domain::{Draft, Invalid};
 
 /// A body that nobody has read.
@@ -36,6 +41,14 @@ impl Unread {
         match self {
             Unread::Coming(body) => body.size_hint().lower(),
             Unread::Whole(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Bytes that it has at most, where that is known.
+    fn bytes_max(&self) -> Option<u64> {
+        match self {
+            Unread::Coming(body) => body.size_hint().upper(),
+            Unread::Whole(bytes) => Some(bytes.len() as u64),
         }
     }
 }
@@ -96,6 +109,38 @@ pub async fn read(body: Unread, options: &Options) -> Result<Bytes, Problem> {
         Ok(Err(_)) => Err(Problem::bad_request("the body is malformed or incomplete").closing()),
         Err(_) => Err(late(options.body_timeout)),
     }
+}
+
+/// Reads past a body that nobody wants, beside the answer, so that the connection's next request can
+/// be told from it. Says whether that is done: one that is long, or of no known length, or whose
+/// client asks whether to send it, is left, and then the connection has to end.
+///
+/// What does not come in time, or breaks off, ends the connection as well.
+pub fn pass_over(
+    body: Unread,
+    headers: &HeaderMap,
+    socket: &Rc<Socket>,
+    options: &Options,
+) -> bool {
+    let is_known = body.bytes_max().is_some();
+    if !is_known || body.bytes_min() > options.body_bytes_max as u64 || headers.contains_key(EXPECT)
+    {
+        return false;
+    }
+    let Unread::Coming(mut body) = body else {
+        return true;
+    };
+    socket.passes_over(true);
+    // Who ends a connection needs its socket for himself.
+    let (socket, limit) = (Rc::downgrade(socket), options.body_timeout);
+    spawn_local(async move {
+        let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+        drop(timeout(limit, rest).await);
+        if let Some(socket) = socket.upgrade() {
+            socket.passes_over(false);
+        }
+    });
+    true
 }
 
 fn late(limit: Duration) -> Problem {

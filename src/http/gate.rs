@@ -171,7 +171,11 @@ impl Read for Io {
         match gate.missing.get() {
             // Behind its request, hyper sees nothing but the end of the stream: it stops serving a
             // client that has gone.
-            Some(0) => gate.socket.poll_left(cx, &mut gate.core.input.borrow_mut()),
+            Some(0) => {
+                let bytes_max = gate.core.shared.options.head_bytes_max;
+                let buffer = &mut gate.core.input.borrow_mut();
+                gate.socket.poll_left(cx, buffer, bytes_max)
+            }
             _ => gate.poll_read(cx, &mut into),
         }
     }

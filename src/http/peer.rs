@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use hyper::header::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use super::core::Core;
 use super::service::Call;
 use super::socket::Socket;
 
@@ -17,11 +18,18 @@ pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for
 /// The address of a request's client.
 pub fn client(call: &Call) -> IpAddr {
     let lines = call.headers().get_all(X_FORWARDED_FOR).iter();
-    forwarded(
-        of(&call.socket),
-        lines.map(HeaderValue::as_bytes),
-        &call.core.shared.options.admission.trusted_proxies,
-    )
+    let trusted = trusted(&call.core, &call.socket);
+    let lines = lines.map(HeaderValue::as_bytes);
+    forwarded(of(&call.socket), lines, trusted)
+}
+
+/// Whose word counts on whom a connection's requests are from. On one whose proxy has named nobody it
+/// is no proxy that wrote them.
+pub fn trusted<'a>(core: &'a Core, socket: &Socket) -> &'a [IpNet] {
+    if socket.is_unnamed() {
+        return &[];
+    }
+    &core.shared.options.admission.trusted_proxies
 }
 
 /// The address that a connection is from. One that is gone by now has none, and needs none.

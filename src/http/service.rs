@@ -75,6 +75,13 @@ impl Call {
         }
     }
 
+    /// Whether nothing of the body is left, or it is being read past.
+    fn is_rid_of_body(&self) -> bool {
+        let options = &self.core.shared.options;
+        let pass_over = |body| body::pass_over(body, self.headers(), &self.socket, options);
+        self.body.take().is_none_or(pass_over)
+    }
+
     /// The id for `X-Request-Id`. A plain list read is spared one unless its client sent it.
     fn request_id_header(&self, route: Route<'_>) -> Option<HeaderValue> {
         let reads = matches!(self.parts.method, Method::GET | Method::HEAD);
@@ -121,9 +128,10 @@ pub async fn serve(core: Rc<Core>, socket: Rc<Socket>, request: Request<Unread>)
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body_bytes));
     }
     let stage = &call.core.shared.stage;
-    // What is left of a body stands in the way of the next request. Who comes too early comes back on
-    // a new connection, which the hot loop owns.
-    if call.body.take().is_some() || stage.is_draining() || stage.is_starting() {
+    // Who comes too early comes back on a new connection, which the hot loop owns. What is left of a
+    // body stands in the way of the next request.
+    let closes = stage.is_draining() || stage.is_starting() || !call.is_rid_of_body();
+    if closes {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     call.core.metrics.request(

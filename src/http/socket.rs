@@ -67,6 +67,10 @@ pub struct Socket {
     /// Whom the connection is from, once somebody wants to know: the other end, or whom a trusted
     /// proxy named.
     peer: Cell<Option<IpAddr>>,
+    /// Whether a proxy said that it does not know whom the connection is from.
+    is_unnamed: Cell<bool>,
+    /// Whether what comes is a body that nobody wants.
+    passes_over: Cell<bool>,
 }
 
 impl Socket {
@@ -82,6 +86,8 @@ impl Socket {
             end: Cell::new(None),
             driver: RefCell::new(None),
             peer: Cell::new(None),
+            is_unnamed: Cell::new(false),
+            passes_over: Cell::new(false),
         }
     }
 
@@ -98,10 +104,17 @@ impl Socket {
         self.peer.get()
     }
 
-    /// A proxy's header is read: whom it named, and what came behind it.
+    /// Whether a proxy said that it does not know whom the connection is from.
+    pub fn is_unnamed(&self) -> bool {
+        self.is_unnamed.get()
+    }
+
+    /// A proxy's header is read: whom it named, and what came behind it. A proxy that names nobody
+    /// passes on what a client sends: what is said there of addresses is the client's word.
     pub fn proxied(&self, client: Option<IpAddr>, behind: Vec<u8>) {
-        if client.is_some() {
-            self.peer.set(client);
+        match client {
+            Some(_) => self.peer.set(client),
+            None => self.is_unnamed.set(true),
         }
         self.enter(Phase::Idle);
         self.note_head(&behind);
@@ -154,9 +167,14 @@ impl Socket {
     /// (RFC 9112, 2.2).
     pub fn note_head(&self, bytes: &[u8]) {
         let is_head = || bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
-        if self.phase.get() == Phase::Idle && is_head() {
+        if self.phase.get() == Phase::Idle && !self.passes_over.get() && is_head() {
             self.enter(Phase::Head);
         }
+    }
+
+    /// Notes whether what comes from now on is a body that nobody wants.
+    pub fn passes_over(&self, is_body: bool) {
+        self.passes_over.set(is_body);
     }
 
     /// The response's body is complete or was dropped.
@@ -223,16 +241,21 @@ impl Socket {
     }
 
     /// Looks whether the client goes while its request is being served: it has closed its side, or
-    /// the connection failed. What comes instead is put aside, once.
-    pub fn poll_left(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<()>> {
-        if !self.unread.borrow().is_empty() {
-            return Poll::Pending;
+    /// the connection failed. What comes instead is put aside, up to `bytes_max` and one read: who
+    /// has sent so much ahead is not looked after any more.
+    pub fn poll_left(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        bytes_max: usize,
+    ) -> Poll<io::Result<()>> {
+        while self.unread.borrow().len() < bytes_max {
+            let read = ready!(self.poll_read(cx, buffer))?;
+            if read == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            self.unread.borrow_mut().extend(&buffer[..read]);
         }
-        let read = ready!(self.poll_read(cx, buffer))?;
-        if read == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        self.unread.borrow_mut().extend(&buffer[..read]);
         Poll::Pending
     }
 

@@ -40,6 +40,10 @@ impl Stamp {
         Lines {
             stamp: self,
             told: shared.options.admission.told,
+            slots_max: match self.by {
+                By::Share => shared.limiter.slots_alone(),
+                By::Whole | By::Policy => shared.limit_headers.slots_max,
+            },
             fixed: &shared.limit_headers,
         }
     }
@@ -50,6 +54,8 @@ impl Stamp {
 pub struct Lines<'a> {
     stamp: Stamp,
     told: Told,
+    /// Slots in force.
+    slots_max: u32,
     /// Those of the limits as they are configured.
     fixed: &'a Fixed,
 }
@@ -86,14 +92,19 @@ impl Lines<'_> {
     }
 
     fn each(self, mut put: impl FnMut(HeaderName, Value<'_>)) {
-        let Lines { stamp, told, fixed } = self;
+        let Lines {
+            stamp,
+            told,
+            slots_max,
+            fixed,
+        } = self;
+        let rule = stamp.rate.map_or(fixed.rule, |rate| rate.rule);
         let made;
-        let fixed = match stamp.rate {
-            Some(rate) if rate.rule != fixed.rule => {
-                made = Fixed::new(rate.rule, fixed.slots_max);
-                &made
-            }
-            _ => fixed,
+        let fixed = if (rule, slots_max) == (fixed.rule, fixed.slots_max) {
+            fixed
+        } else {
+            made = Fixed::new(rule, slots_max);
+            &made
         };
         if told.x
             && let Some(Rate { remaining, .. }) = stamp.rate
@@ -204,6 +215,7 @@ mod tests {
         let lines = Lines {
             stamp: Stamp { rate, slot, by },
             told,
+            slots_max: if by == By::Share { 50 } else { 100 },
             fixed: &Fixed::new(RULE, 100),
         };
         lines.insert(&mut headers);
@@ -246,6 +258,9 @@ mod tests {
         assert_eq!(share[0], "x-ratelimit-capacity: 6");
         assert_eq!(share[2], "x-ratelimit-remaining: 0.50");
         assert_eq!(share[5], "x-ratelimit-source: local");
+        let slot = stamped(None, true, By::Share, TOLD);
+        let policy = r#"ratelimit-policy: "inflight";q=50;qu="concurrent-requests""#;
+        assert_eq!(slot[0], policy);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::domain::bucket::{Bucket, Rule};
 
 /// Shards: more than cores, so that two rarely meet.
 const SHARDS: usize = 64;
-/// Buckets of one shard, at most: a million in all, some 100 MB. Beyond, newcomers of a shard have
+/// Buckets of one shard, at most: a million in all, some 100 MB with addresses or short names. Beyond, newcomers of a shard have
 /// one bucket together, so that nobody gets more than his own would give.
 const SHARD_KEYS_MAX: usize = 1 << 14;
 /// Buckets of a shard below which nothing is swept.
@@ -42,6 +42,8 @@ struct Shard {
     crowd: Option<Bucket>,
     /// Newcomers until the next sweep.
     sweep_in: usize,
+    /// When the last one was, in the buckets' time.
+    swept_at: u64,
 }
 
 /// Where slots are counted: one must be free, and is taken with the token or not at all.
@@ -222,12 +224,17 @@ impl Shard {
         self.buckets.get_mut(key)
     }
 
-    /// Sweeps once as many newcomers have come as were left by the last sweep: each pays for one.
+    /// Sweeps once as many newcomers have come as were left by the last sweep: each pays for one. A
+    /// shard that is full does so too when all that it had then can be full buckets by now, so that
+    /// a crowd does not outlive those who made it.
     fn make_room(&mut self, rule: Rule, now: u64) {
-        if self.sweep_in > 0 {
+        let is_full = self.buckets.len() >= SHARD_KEYS_MAX;
+        let is_stale = is_full && now - self.swept_at > rule.fill_micros();
+        if self.sweep_in > 0 && !is_stale {
             self.sweep_in -= 1;
             return;
         }
+        self.swept_at = now;
         self.buckets.retain(|_, bucket| !bucket.is_full(rule, now));
         self.sweep_in = self.buckets.len().max(SWEEP_KEYS_MIN);
         self.buckets.shrink_to(2 * self.sweep_in);
@@ -237,6 +244,7 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use std::thread;
+    use std::time::Duration;
 
     use super::super::Limiter;
     use super::super::contract::{of, options, passes, suite};
@@ -300,5 +308,20 @@ mod tests {
         let passed = (0..users).filter(|user| passes(&ask(*user))).count();
         assert!(local.keys() <= SHARDS * SHARD_KEYS_MAX);
         assert!(passed <= SHARDS * (SHARD_KEYS_MAX + 1), "{passed} passed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn newcomers_have_buckets_of_their_own_again_when_those_of_a_crowd_are_full() {
+        let rule = Rule {
+            capacity: 1,
+            rate: 1,
+        };
+        let local = local(rule, 1);
+        let ask = |user: usize| passes(&local.ask(&of(&user.to_string(), false)));
+        let crowd = SHARDS * SHARD_KEYS_MAX + 100_000;
+        let passed = (0..crowd).filter(|user| ask(*user)).count();
+        assert!(passed < crowd);
+        tokio::time::advance(2 * Duration::from_secs(1)).await;
+        assert!((crowd..crowd + 1_000).all(ask));
     }
 }

@@ -216,6 +216,15 @@ impl Limiter {
         }
     }
 
+    /// Slots that this server may use while it decides alone.
+    #[must_use]
+    pub fn slots_alone(&self) -> u32 {
+        match self {
+            Limiter::Local(local) => local.options().slots_max,
+            Limiter::Redis(redis) => redis.slots_alone(),
+        }
+    }
+
     #[must_use]
     pub fn figures(&self) -> Figures {
         match self {
@@ -263,7 +272,7 @@ impl Core {
         }
     }
 
-    /// Tells the fleet that this core needs nothing any more. Takes no longer than Redis' deadline.
+    /// Tells the fleet that this core needs nothing any more. Takes no longer than twice Redis' deadline.
     pub async fn close(&self) {
         match self {
             Core::Local(_) => {}

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
 
 use hyper::StatusCode;
+use ipnet::IpNet;
 use uuid::Uuid;
 
 use super::super::admission::{self, Judged};
@@ -127,7 +128,7 @@ impl Desk {
         self.round.clear();
         self.round.watch = Stopwatch::start();
         let head_bytes_max = core.shared.options.head_bytes_max;
-        let peer = peer::of(socket);
+        let (peer, trusted) = (peer::of(socket), peer::trusted(core, socket));
         let mut rest = bytes;
         let mut together: Option<(Key, u32)> = None;
         while !rest.is_empty() && self.round.requests.len() < REQUESTS_MAX {
@@ -139,7 +140,7 @@ impl Desk {
                 }
             };
             let fields = asked.split_off(&mut rest);
-            let key = payer(core, peer, &asked, fields);
+            let key = payer(peer, trusted, &asked, fields);
             let count = match &mut together {
                 Some((same, count)) if *same == key => {
                     *count += 1;
@@ -247,8 +248,7 @@ impl Desk {
 }
 
 /// Whose bucket pays for a read: that of its client's address.
-fn payer(core: &Core, peer: IpAddr, asked: &Asked, fields: &[u8]) -> Key {
-    let trusted = &core.shared.options.admission.trusted_proxies;
+fn payer(peer: IpAddr, trusted: &[IpNet], asked: &Asked, fields: &[u8]) -> Key {
     let lines = asked.fields.forwarded(fields);
     Key::Address(network(peer::forwarded(peer, lines, trusted)))
 }

@@ -85,7 +85,8 @@ impl Hot {
                 return Poll::Ready(self.send(cx, core, socket, response));
             }
             // hyper would not even have begun for a client that has gone already.
-            let left = socket.poll_left(cx, &mut core.input.borrow_mut());
+            let bytes_max = core.shared.options.head_bytes_max;
+            let left = socket.poll_left(cx, &mut core.input.borrow_mut(), bytes_max);
             left.map(|_| Some(Passed::Over(None)))
         })
         .await

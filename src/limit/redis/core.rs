@@ -23,11 +23,21 @@ use super::lane::Lane;
 use super::pace::Pace;
 use super::queue::{Batch, Entry, Many, Queue, Single};
 use super::script::{Answer, Asked, CONNECT_TIMEOUT, Failed, Lease, Reply, Script};
-use super::{HEARTBEAT, LEASE, PROBE_EVERY, Server};
+use super::{HEARTBEAT, PROBE_EVERY, Server, lease};
 use crate::clock::Stopwatch;
 
 /// Lanes; the first one takes slots.
 const LANES: usize = 2;
+
+/// The lease as Redis told of it last.
+#[derive(Clone, Copy)]
+struct Known {
+    epoch: i64,
+    /// Since when it has that epoch.
+    since: Stopwatch,
+    /// Whether Redis keeps it: one without slots is gone at once, unless it stays.
+    is_kept: bool,
+}
 
 pub struct Core {
     server: Arc<Server>,
@@ -41,8 +51,7 @@ pub struct Core {
     stays: Cell<bool>,
     /// Grows with each call that speaks of slots.
     sequence: Cell<u64>,
-    /// The lease that Redis knows of, by its epoch, and since when.
-    lease: Cell<Option<(i64, Stopwatch)>>,
+    lease: Cell<Option<Known>>,
     /// When Redis was last told of slots.
     told: Cell<Stopwatch>,
     breaker: Breaker,
@@ -225,6 +234,7 @@ impl Core {
 
     async fn decide(&self, batch: Batch, slots: bool) {
         let under_way = self.pace.sent(&batch);
+        let told = slots.then(|| self.holder.in_use());
         let replied = self.call(&batch, slots).await;
         self.pace.over(under_way);
         match replied {
@@ -233,7 +243,7 @@ impl Core {
                 if slots {
                     self.breaker.succeeded();
                 }
-                self.learn(&reply, slots);
+                self.learn(&reply, told);
                 self.hand_out(batch, &reply);
             }
             Err(why) => {
@@ -271,16 +281,21 @@ impl Core {
         self.script.get().expect("lanes start with the script")
     }
 
-    fn learn(&self, reply: &Reply, slots: bool) {
-        if !slots {
+    /// `told` is how many slots the call said are in use, if it was about slots.
+    fn learn(&self, reply: &Reply, told: Option<u32>) {
+        let Some(in_use) = told else {
             return;
-        }
-        let had = self.lease.get();
-        let kept = had.filter(|(epoch, _)| *epoch == reply.epoch);
-        let (epoch, since) = kept.unwrap_or_else(|| (reply.epoch, Stopwatch::start()));
-        self.lease.set(Some((epoch, since)));
-        let in_use = self.holder.in_use();
-        if had.is_some() && kept.is_none() && in_use > 0 {
+        };
+        let known = self.lease.get();
+        let same = known.filter(|lease| lease.epoch == reply.epoch);
+        let since = same.map_or_else(Stopwatch::start, |lease| lease.since);
+        self.lease.set(Some(Known {
+            epoch: reply.epoch,
+            since,
+            is_kept: in_use > 0 || self.stays.get(),
+        }));
+        let was_kept = known.is_some_and(|lease| lease.is_kept);
+        if was_kept && same.is_none() && in_use > 0 {
             warn!(
                 in_use,
                 "the lease of in-flight slots was lost and is claimed anew"
@@ -289,7 +304,7 @@ impl Core {
         // A Redis that has lost the leases hears of the other servers within a heartbeat or two:
         // until then those that were known are.
         let servers = &self.server.servers;
-        if since.elapsed() < LEASE {
+        if since.elapsed() < lease(self.server.options.timeout) {
             servers.fetch_max(reply.servers, Ordering::Relaxed);
         } else {
             servers.store(reply.servers.max(1), Ordering::Relaxed);

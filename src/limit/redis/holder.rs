@@ -12,7 +12,6 @@ use super::super::local::Slots;
 use super::super::{Permit, Slot};
 use super::Server;
 use super::lane::Lane;
-use crate::domain::bucket::share;
 
 /// The slots of one core.
 pub struct Holder {
@@ -51,9 +50,8 @@ impl Holder {
 
     /// A slot that Redis granted.
     pub(super) fn permit(self: &Rc<Self>) -> Permit {
-        self.in_use.set(self.in_use.get() + 1);
         self.server.in_flight.fetch_add(1, Ordering::Relaxed);
-        Permit(Slot::Leased(Rc::clone(self)))
+        self.counted()
     }
 
     /// A slot that was granted without Redis, which is to hear of it.
@@ -61,6 +59,12 @@ impl Holder {
         let permit = self.permit();
         self.have_news();
         permit
+    }
+
+    /// A slot that the server has counted.
+    fn counted(self: &Rc<Self>) -> Permit {
+        self.in_use.set(self.in_use.get() + 1);
+        Permit(Slot::Leased(Rc::clone(self)))
     }
 
     pub(in super::super) fn release(&self) {
@@ -79,15 +83,6 @@ impl Holder {
 pub(super) struct Shared<'a>(pub &'a Rc<Holder>);
 
 impl Shared<'_> {
-    /// Slots that this server may use.
-    fn most(&self) -> u32 {
-        let server = &self.0.server;
-        share(
-            server.options.slots_max,
-            server.servers.load(Ordering::Relaxed),
-        )
-    }
-
     fn in_use(&self) -> u32 {
         self.0.server.in_flight.load(Ordering::Relaxed)
     }
@@ -95,12 +90,18 @@ impl Shared<'_> {
 
 impl Slots for Shared<'_> {
     fn take(&self) -> Option<Permit> {
-        // Taken first and given back, since other cores take from the same share.
-        let permit = self.0.permit_untold();
-        (self.in_use() <= self.most()).then_some(permit)
+        let most = self.0.server.slots_alone();
+        let free = |taken| (taken < most).then_some(taken + 1);
+        let in_flight = &self.0.server.in_flight;
+        in_flight
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, free)
+            .ok()?;
+        let permit = self.0.counted();
+        self.0.have_news();
+        Some(permit)
     }
 
     fn are_free(&self) -> bool {
-        self.in_use() < self.most()
+        self.in_use() < self.0.server.slots_alone()
     }
 }

@@ -30,14 +30,17 @@ use fred::prelude::Config;
 use uuid::Uuid;
 
 use super::{Figures, Local, Options};
+use crate::domain::bucket::share;
 pub use check::{Check, Unfit};
 pub use core::Core;
 pub use holder::Holder;
 
-/// Time that a lease lives without a call: within it a dead server's slots are free again.
-const LEASE: Duration = Duration::from_secs(3);
-/// Time after which a core that has said nothing renews its lease: two may get lost.
+/// Time that a lease lives without a call, at least: within it a dead server's slots are free again.
+const LEASE_MIN: Duration = Duration::from_secs(3);
+/// Time after which a core that has said nothing renews its lease.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Calls in a row that may get lost, each after its deadline, and the lease is kept.
+const LOST_MAX: u32 = 2;
 /// Time from one look whether Redis is back to the next.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// Keys of one call, at most: Redis serves nobody else meanwhile, for about half a millisecond.
@@ -70,6 +73,18 @@ pub(super) struct Server {
     servers: AtomicU32,
     /// Cores that take Redis for away.
     away: AtomicU32,
+}
+
+/// Time that a lease lives without a call, where calls have this deadline.
+fn lease(deadline: Duration) -> Duration {
+    LEASE_MIN.max(HEARTBEAT + (LOST_MAX + 1) * deadline)
+}
+
+impl Server {
+    /// Its share of the slots.
+    fn slots_alone(&self) -> u32 {
+        share(self.options.slots_max, self.servers.load(Ordering::Relaxed))
+    }
 }
 
 /// Whether a URL can be one of Redis.
@@ -124,6 +139,12 @@ impl Redis {
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.0.options
+    }
+
+    /// Slots that this server may use while Redis is away.
+    #[must_use]
+    pub fn slots_alone(&self) -> u32 {
+        self.0.slots_alone()
     }
 
     #[must_use]

@@ -1,5 +1,6 @@
 //! One call of `lua/admit.lua`: its keys and arguments, and its answer.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -7,23 +8,26 @@ use bytes::Bytes;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, LuaInterface};
 use fred::prelude::{Builder, Config, ReconnectPolicy};
-use fred::types::config::{Options as CallOptions, UnresponsiveConfig};
+use fred::types::config::Options as CallOptions;
 use fred::types::scripts::Script as Loaded;
 use fred::types::{Key as RedisKey, Value};
 use tokio::time::timeout;
 
 use super::super::{Key, Options};
 use super::queue::{Entry, Waits};
-use super::{LEASE, PROBE_EVERY};
+use super::{PROBE_EVERY, lease};
+use crate::clock::Stopwatch;
 use crate::domain::bucket::TOKEN;
 
 pub(super) const ADMIT: &str = include_str!("../../../lua/admit.lua");
 
 /// Time in which a connection is made or given up.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time after which a connection that owes an answer is closed and made anew: what was lost on the
-/// way does not come any more.
-const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// Time after which a connection on which no call succeeds is made anew, and the deadlines that it
+/// is at least: what was lost on the way does not come any more, and who has become a replica stays
+/// one.
+const SILENCE_MIN: Duration = Duration::from_secs(2);
+const SILENCE_DEADLINES: u32 = 4;
 
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +101,8 @@ pub(super) struct Script {
     prefix: String,
     /// The first four arguments, which never change.
     limits: [Value; 4],
+    /// Since when no call has succeeded, or the connection is made anew.
+    silent: Cell<Stopwatch>,
 }
 
 impl Script {
@@ -117,8 +123,9 @@ impl Script {
                 number(options.rate.full()),
                 number(options.rate.rate.into()),
                 number(options.slots_max.into()),
-                number(u64::try_from(LEASE.as_micros()).unwrap_or(u64::MAX)),
+                number(u64::try_from(lease(options.timeout).as_micros()).unwrap_or(u64::MAX)),
             ],
+            silent: Cell::new(Stopwatch::start()),
         }
     }
 
@@ -134,6 +141,23 @@ impl Script {
     /// # Errors
     /// Whatever keeps the answer from coming within the deadline.
     pub async fn call<'a>(
+        &self,
+        lease: Option<&Lease<'_>>,
+        plain: impl ExactSizeIterator<Item = Asked<'a>> + Clone,
+        with_slot: impl ExactSizeIterator<Item = Asked<'a>> + Clone,
+        extra: Option<Value>,
+    ) -> Result<Reply, Failed> {
+        let replied = self.ask(lease, plain, with_slot, extra).await;
+        match &replied {
+            Ok(_) => self.silent.set(Stopwatch::start()),
+            // One that is not there is being made already.
+            Err(Failed::Unconnected) => {}
+            Err(_) => self.connect_anew_if_silent(),
+        }
+        replied
+    }
+
+    async fn ask<'a>(
         &self,
         lease: Option<&Lease<'_>>,
         plain: impl ExactSizeIterator<Item = Asked<'a>> + Clone,
@@ -164,6 +188,20 @@ impl Script {
         Reply::of(&answer)
             .filter(|reply| reply.buckets.len() == asked)
             .ok_or(Failed::Malformed)
+    }
+
+    /// Has a connection that nothing has come of for long made anew, in the background.
+    fn connect_anew_if_silent(&self) {
+        let limit = SILENCE_MIN.max(SILENCE_DEADLINES * self.deadline);
+        if self.silent.get().elapsed() < limit {
+            return;
+        }
+        self.silent.set(Stopwatch::start());
+        let client = self.client.clone();
+        // What comes of it shows with the next call.
+        tokio::spawn(async move {
+            drop(timeout(CONNECT_TIMEOUT, client.force_reconnection()).await);
+        });
     }
 
     async fn send(
@@ -224,10 +262,6 @@ pub(super) fn connect(config: Config) -> Client {
             connection.internal_command_timeout = CONNECT_TIMEOUT;
             connection.max_command_attempts = 1;
             connection.tcp.nodelay = Some(true);
-            connection.unresponsive = UnresponsiveConfig {
-                max_timeout: Some(SILENCE_MAX),
-                interval: SILENCE_MAX / 4,
-            };
         })
         .set_policy(again)
         .build()

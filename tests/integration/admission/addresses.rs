@@ -75,6 +75,30 @@ fn a_proxy_header_names_the_client() {
 }
 
 #[test]
+fn behind_a_proxy_that_names_nobody_a_client_cannot_choose_an_address() {
+    let unix = b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\0";
+    for (front, hot_path) in [
+        (&b"PROXY UNKNOWN\r\n"[..], "on"),
+        (b"PROXY UNKNOWN\r\n", "off"),
+        (unix, "on"),
+    ] {
+        let server = by_address()
+            .env("TRUSTED_PROXIES", "127.0.0.1")
+            .env("PROXY_PROTOCOL", "on")
+            .env("HOT_PATH", hot_path)
+            .start();
+        let statuses = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|from| {
+            let mut connection = server.connect();
+            let read = get("/todos").with("X-Forwarded-For", from);
+            let read = read.bytes(&connection.authority());
+            connection.send([front, &read].concat()).unwrap();
+            connection.response("GET").unwrap().status
+        });
+        assert_eq!(statuses, [200, 200, 429], "{front:?} {hot_path}");
+    }
+}
+
+#[test]
 fn a_trusted_peer_without_its_header_is_refused_and_a_strangers_header_is_no_request() {
     let launch = |trusted| {
         by_address()

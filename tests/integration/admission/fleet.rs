@@ -36,9 +36,11 @@ fn client(server: &Server) -> Client {
     Client::new(server.address(), Some(token::with_claims(&claims, secret)))
 }
 
-/// What passed, and in which time at most and at least.
+/// What passed, and in which time at most.
 struct Hammered {
     passed: u32,
+    /// Answers of servers that had not asked Redis.
+    alone: u32,
     longest: Duration,
 }
 
@@ -50,19 +52,21 @@ fn hammer(servers: &[Server], meanwhile: impl FnOnce()) -> Hammered {
         .flat_map(|server| (0..CLIENTS).map(move |_| client(server)));
     let mut clients: Vec<Client> = clients.collect();
     let started = Instant::now();
-    let passed = thread::scope(|scope| {
+    let (passed, alone) = thread::scope(|scope| {
         let ask = |client: &mut Client| {
-            let mut count = 0;
+            let (mut count, mut alone) = (0, 0);
             loop {
                 let is_over = over.load(Ordering::Relaxed);
-                let has_passed = passed(&client.ask(&write()));
+                let response = client.ask(&write());
+                let has_passed = passed(&response);
                 count += u32::from(has_passed);
+                alone += u32::from(response.header("X-RateLimit-Source").is_some());
                 // What is there when the time is over is taken, too.
                 if is_over && !has_passed {
                     break;
                 }
             }
-            count
+            (count, alone)
         };
         let threads: Vec<_> = clients
             .iter_mut()
@@ -73,10 +77,11 @@ fn hammer(servers: &[Server], meanwhile: impl FnOnce()) -> Hammered {
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap())
-            .sum()
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     });
     Hammered {
         passed,
+        alone,
         longest: started.elapsed(),
     }
 }
@@ -149,6 +154,8 @@ fn scripts_that_are_flushed_and_clients_that_are_paused_change_nothing() {
         }
     });
     hammered.is_within(1);
+    hammered.is_nearly_all();
+    assert_eq!(hammered.alone, 0, "decided without Redis");
 }
 
 #[test]
@@ -163,6 +170,8 @@ fn a_redis_that_forgets_gives_each_key_its_burst_once_more() {
         passes(HAMMERED / 3);
     });
     hammered.is_within(3);
+    hammered.is_nearly_all();
+    assert_eq!(hammered.alone, 0, "decided without Redis");
 }
 
 #[test]

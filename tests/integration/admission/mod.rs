@@ -2,6 +2,7 @@
 //! the time changes the sum.
 
 mod addresses;
+mod check;
 mod fleet;
 mod outages;
 mod reads;

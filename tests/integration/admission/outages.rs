@@ -14,6 +14,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// Writes of one user never come back, so that every one that passes is seen.
 fn launch(url: &str, policy: &str) -> Launch {
     limited(30, 0)
+        .env("JWT_SECRET", "of all servers: one secret of one fleet")
         .env("REDIS_URL", url)
         .env("LIMITER_TIMEOUT_MS", &DEADLINE.as_millis().to_string())
         .env("LIMITER_ON_FAILURE", policy)
@@ -103,6 +104,26 @@ fn while_redis_is_away_servers_share_the_limit() {
 }
 
 #[test]
+fn what_is_left_is_shared_as_each_server_heard_of_it_last() {
+    let mut redis = RedisServer::start();
+    let [first, second] = [0; 2].map(|_| serving(&redis, "local"));
+    for server in [&first, &second] {
+        eventually("the servers know each other", SOON, || {
+            (metric(&mut server.anyone(), "limiter_servers") > 1).then_some(())
+        });
+    }
+    // The tokens of both are the same user's.
+    let token = first.launch().token("carol");
+    let [mut first, mut second] =
+        [&first, &second].map(|server| Client::new(server.address(), Some(token.clone())));
+    assert_eq!(pass_of(&mut first, 10), 10);
+    assert_eq!(pass_of(&mut second, 1), 1);
+    redis.kill();
+    // Of 20 that were left, and of 19.
+    assert_eq!((pass_of(&mut first, 40), pass_of(&mut second, 40)), (10, 9));
+}
+
+#[test]
 fn open_lets_all_pass_and_closed_none_and_both_at_once() {
     let redis = RedisServer::start();
     let open = serving(&redis, "open");
@@ -170,6 +191,39 @@ fn a_network_that_swallows_answers_keeps_nobody_waiting() {
     bounded(&times);
     assert!(statuses.iter().all(|status| matches!(status, 404 | 429)));
     assert!(is_away(&server));
+}
+
+#[test]
+fn a_connection_that_is_dead_without_a_word_is_made_anew() {
+    let redis = RedisServer::start();
+    let gate = Gate::silent_before(&redis.address().to_string());
+    gate.open();
+    let server = launch(&format!("redis://{}", gate.address()), "local").start();
+    let mut alice = server.user("alice");
+    assert_eq!(pass_of(&mut alice, 5), 5);
+    gate.strand();
+    eventually("it is noticed", SOON, || is_away(&server).then_some(()));
+    eventually("Redis decides again", SOON, || {
+        (!is_away(&server)).then_some(())
+    });
+    assert_eq!(alice.ask(&write()).header("X-RateLimit-Source"), None);
+}
+
+#[test]
+fn a_redis_that_takes_no_writes_is_as_good_as_away() {
+    let redis = RedisServer::start();
+    let server = serving(&redis, "local");
+    // As a primary is that was demoted without its connections being cut.
+    redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    let mut alice = server.user("alice");
+    let (statuses, times) = timed(&mut alice, 200);
+    bounded(&times);
+    assert!(statuses.iter().all(|status| matches!(status, 404 | 429)));
+    assert!(is_away(&server));
+    redis.command(&["REPLICAOF", "NO", "ONE"]);
+    eventually("Redis decides again", SOON, || {
+        (!is_away(&server)).then_some(())
+    });
 }
 
 #[test]

@@ -155,6 +155,58 @@ fn headers_come_in_the_form_that_was_asked_for() {
 }
 
 #[test]
+fn a_refusal_leaves_the_connection_to_the_next_request() {
+    for hot_path in ["on", "off"] {
+        let server = limited(1, 0).env("HOT_PATH", hot_path).start();
+        let mut connection = server.connect();
+        let token = format!("Bearer {}", server.launch().token("alice"));
+        // The body is larger than what hyper reads at once.
+        let body = json!({ "title": "x", "description": "d".repeat(9_000) });
+        let create = post("/todos", &body).with("Authorization", &token);
+        connection.ask(&create).unwrap().expect(202);
+        for _ in 0..3 {
+            let refused = connection.ask(&create).unwrap();
+            refusal(&refused);
+            assert!(!refused.closes(), "{hot_path}");
+        }
+        connection.ask(&get("/todos")).unwrap().expect(200);
+        // It is answered before its body has come, which is no request then.
+        let bytes = create.bytes(&connection.authority());
+        let (begun, rest) = bytes.split_at(bytes.len() - 10);
+        connection.send(begun).unwrap();
+        refusal(&connection.response("POST").unwrap());
+        connection.send(rest).unwrap();
+        connection.ask(&get("/todos")).unwrap().expect(200);
+        // Who asks whether to send it is told so by the end of the connection.
+        let expecting = create.with("Expect", "100-continue");
+        let bytes = expecting.bytes(&connection.authority());
+        connection.send(&bytes[..bytes.len() - 9_000]).unwrap();
+        let refused = connection.response("POST").unwrap();
+        refusal(&refused);
+        assert!(refused.closes(), "{hot_path}");
+    }
+}
+
+#[test]
+fn with_all_limited_reads_pay_by_address_and_who_has_a_token_by_user() {
+    let server = limited(2, 0).env("RATE_LIMIT_SCOPE", "all").start();
+    let (mut alice, mut anyone) = (server.user("alice"), server.anyone());
+    let todo = get("/todos/01890a5d-ac96-774b-bcce-b302099a8057");
+    for _ in 0..2 {
+        anyone.ask(&todo).expect(404);
+        alice.ask(&get("/operations/0-0")).expect(200);
+    }
+    for refused in [
+        anyone.ask(&todo),
+        anyone.ask(&get("/todos")),
+        alice.ask(&get("/operations/0-0")),
+        alice.ask(&write()),
+    ] {
+        refusal(&refused);
+    }
+}
+
+#[test]
 fn a_shadow_counts_and_refuses_nothing() {
     let server = limited(2, 0)
         .env("SHADOW", "on")
@@ -176,6 +228,8 @@ fn limits_that_cannot_work_are_refused_by_name() {
         ("RATE_LIMIT_SCOPE", "some"),
         ("LIMITER_TIMEOUT_MS", "0"),
         ("TRUSTED_PROXIES", "10.0.0.0/99"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,::/0"),
+        ("REDIS_URL_FILE", "/none"),
         ("PROXY_PROTOCOL", "on"),
         ("REDIS_URL", "http://127.0.0.1:1"),
     ] {

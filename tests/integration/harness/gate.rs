@@ -33,6 +33,9 @@ struct Way {
     at: At,
     /// Both ends of what goes through, and what is held.
     streams: Vec<TcpStream>,
+    /// Connections that were let in, and how many of the first are dead: nothing comes back on them.
+    entered: usize,
+    dead: usize,
 }
 
 impl Gate {
@@ -44,6 +47,8 @@ impl Gate {
             way: Arc::new(Mutex::new(Way {
                 at: At::Silent,
                 streams: vec![],
+                entered: 0,
+                dead: 0,
             })),
         };
         let (way, to) = (Arc::clone(&gate.way), to.to_owned());
@@ -79,6 +84,12 @@ impl Gate {
         self.way.lock().unwrap().at = At::Losing;
     }
 
+    /// Connections that are there are dead from now on, though neither end is told; new ones are not.
+    pub fn strand(&self) {
+        let mut way = self.way.lock().unwrap();
+        way.dead = way.entered;
+    }
+
     fn become_one(&self, at: At) {
         let mut way = self.way.lock().unwrap();
         way.at = at;
@@ -100,7 +111,9 @@ fn enter(gate: &Arc<Mutex<Way>>, client: TcpStream, to: &str) -> io::Result<()> 
                 stream.set_nodelay(true)?;
             }
             carry_questions(client.try_clone()?, service.try_clone()?);
-            carry_answers(service.try_clone()?, client.try_clone()?, gate);
+            let nth = way.entered;
+            way.entered += 1;
+            carry_answers((service.try_clone()?, client.try_clone()?), gate, nth);
             way.streams.extend([client, service]);
         }
     }
@@ -114,17 +127,20 @@ fn carry_questions(mut from: TcpStream, mut to: TcpStream) {
     });
 }
 
-fn carry_answers(mut from: TcpStream, mut to: TcpStream, gate: &Arc<Mutex<Way>>) {
+fn carry_answers((mut from, mut to): (TcpStream, TcpStream), gate: &Arc<Mutex<Way>>, nth: usize) {
     let (sender, answers) = mpsc::channel::<(Instant, Vec<u8>)>();
     let gate = Arc::clone(gate);
     thread::spawn(move || {
         let mut bytes = vec![0; CHUNK_BYTES];
         while let Ok(read @ 1..) = from.read(&mut bytes) {
-            let longer = match gate.lock().unwrap().at {
+            let way = gate.lock().unwrap();
+            let longer = match way.at {
+                _ if nth < way.dead => continue,
                 At::Losing => continue,
                 At::Long(by) => by,
                 At::Silent | At::Open | At::Shut => Duration::ZERO,
             };
+            drop(way);
             let answer = (Instant::now() + longer, bytes[..read].to_vec());
             drop(sender.send(answer));
         }

@@ -12,15 +12,15 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::super::super::{Key, Options};
-use super::super::LEASE;
+use super::super::lease;
 use super::super::script::{ADMIT, Answer, Asked, Failed, Lease, Reply, Script};
 use super::{RULE, client, config, options, run};
 use crate::domain::bucket::{Bucket, Rule, TOKEN, TOKENS_MAX};
 
 const CLOCK: &str = "local clock = redis.call('TIME')";
 const TEST_CLOCK: &str = "local clock = { 0, ARGV[#ARGV] }";
-const LIFE: &str = "local life_ms = max(1, ";
-const TEST_LIFE: &str = "local life_ms = 1000000 + max(1, ";
+const LIFE: &str = "local life_ms = 1 + ";
+const TEST_LIFE: &str = "local life_ms = 1000001 + ";
 
 fn with_test_clock() -> String {
     assert_eq!(
@@ -79,14 +79,19 @@ impl Call {
 struct Model {
     rule: Rule,
     slots_max: u32,
+    lease_micros: u64,
     buckets: HashMap<Key, Bucket>,
     /// Slots and deadline of each holder.
     leases: HashMap<usize, (u32, u64)>,
 }
 
+fn lease_micros(options: &Options) -> u64 {
+    u64::try_from(lease(options.timeout).as_micros()).unwrap()
+}
+
 impl Model {
     fn reply(&mut self, call: &Call) -> Reply {
-        let lease_micros = u64::try_from(LEASE.as_micros()).unwrap();
+        let lease_micros = self.lease_micros;
         for (_, deadline) in self.leases.values_mut() {
             *deadline = (*deadline).min(call.now + lease_micros);
         }
@@ -192,6 +197,7 @@ fn the_script_is_the_bucket_of_the_domain() {
             let mut model = Model {
                 rule,
                 slots_max,
+                lease_micros: lease_micros(&options),
                 buckets: HashMap::new(),
                 leases: HashMap::new(),
             };
@@ -242,11 +248,11 @@ fn a_dead_holders_slots_come_back_when_its_lease_is_over() {
     let source = with_test_clock();
     run(async {
         let script = connect(&source, &options(RULE, 10)).await;
-        let lease = u64::try_from(LEASE.as_micros()).unwrap();
+        let lease_micros = lease_micros(&options(RULE, 10));
         let start = 1_700_000_000_000_000;
         let first = slots(1, 1, 0, 8, start).send(&script).await.unwrap();
         assert_eq!(first.alone, 8);
-        let late = start + lease - 1;
+        let late = start + lease_micros - 1;
         let second = slots(2, 1, 0, 8, late).send(&script).await.unwrap();
         assert_eq!((second.alone, second.servers), (2, 2));
         let over = slots(2, 2, 2, 8, late + 1).send(&script).await.unwrap();
@@ -290,19 +296,63 @@ fn keys_live_until_their_bucket_is_full_and_for_ever_where_it_never_is() {
         for (rule, lives) in [(RULE, true), (Rule { rate: 0, ..RULE }, false)] {
             let options = options(rule, 1);
             let script = connect(ADMIT, &options).await;
-            let asks = [(key(1), 20)];
-            script
-                .call(None, asked(&asks), asked(&[]), None)
+            // A second is what 20 tokens take, and a busy machine looks a moment later.
+            for (user, taken, life) in [(1, 20, 700..=1_001), (2, 10, 200..=501)] {
+                let asks = [(key(user), taken)];
+                script
+                    .call(None, asked(&asks), asked(&[]), None)
+                    .await
+                    .unwrap();
+                let bucket = format!("{}user {user}", options.bucket_prefix);
+                let life_ms: i64 = redis.pttl(&bucket).await.unwrap();
+                if lives {
+                    assert!(life.contains(&life_ms), "{taken} taken: {life_ms}");
+                } else {
+                    assert_eq!(life_ms, -1);
+                    let _: i64 = redis.del(&bucket).await.unwrap();
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn what_somebody_else_wrote_is_a_full_bucket_and_no_lease() {
+    let nan = f64::NAN.to_le_bytes();
+    let doubles = |level: f64| [level.to_le_bytes(), 0_f64.to_le_bytes()].concat();
+    let foreign = [
+        b"".to_vec(),
+        b"20".to_vec(),
+        b"twenty tokens, and then some".to_vec(),
+        [nan, nan].concat(),
+        doubles(-1e300),
+        doubles(f64::INFINITY),
+    ];
+    run(async {
+        let options = options(RULE, 3);
+        let script = connect(ADMIT, &options).await;
+        let redis = client().await;
+        for bytes in foreign {
+            let bucket = format!("{}user 1", options.bucket_prefix);
+            let written = bytes.as_slice();
+            let _: () = redis.set(bucket, written, None, None, false).await.unwrap();
+            let leases = format!("{}\0leases", options.bucket_prefix);
+            let set = "return redis.call('HSET', KEYS[1], 'server9:0', ARGV[1])";
+            let _: i64 = redis.eval(set, leases, written).await.unwrap();
+            let lease = Lease {
+                holder: "server0:0",
+                sequence: u64::try_from(bytes.len()).unwrap() + 1,
+                in_use: 0,
+                stays: false,
+                wanted: 0,
+            };
+            let asks = [(key(1), 25)];
+            let reply = script
+                .call(Some(&lease), asked(&asks), asked(&[]), None)
                 .await
                 .unwrap();
-            let bucket = format!("{}user 1", options.bucket_prefix);
-            let life_ms: i64 = redis.pttl(&bucket).await.unwrap();
-            if lives {
-                assert!((1..=1_000).contains(&life_ms), "{life_ms}");
-            } else {
-                assert_eq!(life_ms, -1);
-                let _: i64 = redis.del(&bucket).await.unwrap();
-            }
+            assert_eq!((reply.slots_left, reply.servers), (3, 1), "{bytes:?}");
+            assert_eq!(reply.buckets[0].granted, 20, "{bytes:?}");
         }
     });
 }
