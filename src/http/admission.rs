@@ -1,7 +1,7 @@
 //! Admission: between who a request is from and what it says, whether it may pass now.
 //!
 //! The answer goes into the headers of every limited response, admitted or refused. A slot lies with
-//! the request and then with its response, until the last byte is handed over or the client is gone.
+//! the request until its answer goes out, or the client is gone.
 
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER};

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use hyper::{Response, StatusCode};
 use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use uuid::Uuid;
@@ -108,7 +110,7 @@ pub enum RefusedWrite {
     /// No valid token
     #[response(status = 401, content_type = "application/problem+json")]
     Nobody(Problem),
-    /// Over a limit; `Retry-After` says when to come again
+    /// Over a limit; `Retry-After` says when to come again, where that can help
     #[response(status = 429, content_type = "application/problem+json")]
     OverALimit(Problem),
     /// Cannot be made durable now; `outcome` says whether sending it again is safe
@@ -159,7 +161,7 @@ pub struct Problem {
         document,
     ),
     components(schemas(Todo, NewTodo, Replacement, Receipt, Operation, GiftCode, Problem)),
-    modifiers(&Bearer, &Aliases),
+    modifiers(&Bearer, &Aliases, &Limits),
     tags(
         (name = "todos", description = "Reads need no token and are cacheable"),
         (name = "gift codes", description = "One per user"),
@@ -179,6 +181,57 @@ impl Modify for Bearer {
             .build();
         let components = contract.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The headers that tell the limits: they stand at each 429, and come with every limited response.
+struct Limits;
+
+const LIMIT_HEADERS: [(&str, &str); 7] = [
+    (
+        "Retry-After",
+        "Whole seconds after which to come again; left out where waiting does not help",
+    ),
+    (
+        "RateLimit-Policy",
+        "The limits, by name (draft-ietf-httpapi-ratelimit-headers-11)",
+    ),
+    (
+        "RateLimit",
+        "`r`: requests that are left; `t`: seconds until there is one more",
+    ),
+    ("X-RateLimit-Capacity", "Tokens of a full bucket"),
+    ("X-RateLimit-Rate", "Tokens a second that come back"),
+    (
+        "X-RateLimit-Remaining",
+        "Tokens that are left, with two decimals",
+    ),
+    (
+        "X-RateLimit-Source",
+        "Where Redis is away: `local`, and the limits are this server's share; or `open`",
+    ),
+];
+
+impl Modify for Limits {
+    fn modify(&self, contract: &mut utoipa::openapi::OpenApi) {
+        for item in contract.paths.paths.values_mut() {
+            let methods = [
+                &mut item.get,
+                &mut item.post,
+                &mut item.put,
+                &mut item.delete,
+            ];
+            for operation in methods.into_iter().flatten() {
+                let refused = operation.responses.responses.get_mut("429");
+                if let Some(RefOr::T(refused)) = refused {
+                    let header = |(name, text): (&str, &str)| {
+                        let header = HeaderBuilder::new().description(Some(text));
+                        (name.to_owned(), RefOr::T(header.build()))
+                    };
+                    refused.headers.extend(LIMIT_HEADERS.map(header));
+                }
+            }
+        }
     }
 }
 
@@ -237,6 +290,20 @@ mod tests {
                 let documented = item.get(method.as_str().to_lowercase()).is_some();
                 assert_eq!(documented, route.allows(&method), "{method} {path}");
             }
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_documented_with_its_headers() {
+        let contract = contract();
+        for (path, method) in [
+            ("/todos", "get"),
+            ("/todos", "post"),
+            ("/gift-codes", "post"),
+        ] {
+            let refused = &contract["paths"][path][method]["responses"]["429"];
+            let headers = refused["headers"].as_object().unwrap();
+            assert_eq!(headers.len(), LIMIT_HEADERS.len(), "{method} {path}");
         }
     }
 

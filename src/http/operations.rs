@@ -27,7 +27,7 @@ use crate::domain::{Outcome, Position, Recorded};
         (status = 401, description = "No valid token", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 429, description = "Over a limit, where reads are limited", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No position, or its outcome is forgotten (after 7 days)", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Starting, or the outcome cannot be looked up now", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Starting, or the outcome cannot be looked up, or the limits not be checked, now", body = openapi::Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn get(call: &Call, position: &str) -> Result<Response<Body>, Problem> {

@@ -36,7 +36,7 @@ const TOKEN_WAIT: Duration = Duration::from_secs(2);
         (status = 400, description = "A malformed or repeated parameter, or token", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No living todo has the id given as cursor", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 429, description = "Over a limit, where reads are limited", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Starting, or not caught up with the token yet", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Starting, not caught up with the token yet, or the limits cannot be checked", body = openapi::Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn list(call: &Call) -> Result<Response<Body>, Problem> {
@@ -70,7 +70,7 @@ pub async fn list(call: &Call) -> Result<Response<Body>, Problem> {
         (status = 400, description = "A malformed token", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none", body = openapi::Problem, content_type = "application/problem+json"),
         (status = 429, description = "Over a limit, where reads are limited", body = openapi::Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Starting, or not caught up with the token yet", body = openapi::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Starting, not caught up with the token yet, or the limits cannot be checked", body = openapi::Problem, content_type = "application/problem+json"),
     ),
 )]
 pub async fn get(call: &Call, id: &str) -> Result<Response<Body>, Problem> {

@@ -20,24 +20,15 @@ use super::away::Away;
 use super::breaker::Breaker;
 use super::holder::Holder;
 use super::lane::Lane;
+use super::leased::Leased;
 use super::pace::Pace;
 use super::queue::{Batch, Entry, Many, Queue, Single};
 use super::script::{Answer, Asked, CONNECT_TIMEOUT, Failed, Lease, Reply, Script};
-use super::{HEARTBEAT, PROBE_EVERY, Server, lease};
+use super::{HEARTBEAT, PROBE_EVERY, Server, leased};
 use crate::clock::Stopwatch;
 
 /// Lanes; the first one takes slots.
 const LANES: usize = 2;
-
-/// The lease as Redis told of it last.
-#[derive(Clone, Copy)]
-struct Known {
-    epoch: i64,
-    /// Since when it has that epoch.
-    since: Stopwatch,
-    /// Whether Redis keeps it: one without slots is gone at once, unless it stays.
-    is_kept: bool,
-}
 
 pub struct Core {
     server: Arc<Server>,
@@ -51,7 +42,7 @@ pub struct Core {
     stays: Cell<bool>,
     /// Grows with each call that speaks of slots.
     sequence: Cell<u64>,
-    lease: Cell<Option<Known>>,
+    leased: Leased,
     /// When Redis was last told of slots.
     told: Cell<Stopwatch>,
     breaker: Breaker,
@@ -75,7 +66,7 @@ impl Core {
             pace: Pace::default(),
             holder,
             sequence: Cell::new(0),
-            lease: Cell::new(None),
+            leased: Leased::default(),
             told: Cell::new(Stopwatch::start()),
             script: OnceCell::new(),
             tasks: RefCell::default(),
@@ -286,25 +277,11 @@ impl Core {
         let Some(in_use) = told else {
             return;
         };
-        let known = self.lease.get();
-        let same = known.filter(|lease| lease.epoch == reply.epoch);
-        let since = same.map_or_else(Stopwatch::start, |lease| lease.since);
-        self.lease.set(Some(Known {
-            epoch: reply.epoch,
-            since,
-            is_kept: in_use > 0 || self.stays.get(),
-        }));
-        let was_kept = known.is_some_and(|lease| lease.is_kept);
-        if was_kept && same.is_none() && in_use > 0 {
-            warn!(
-                in_use,
-                "the lease of in-flight slots was lost and is claimed anew"
-            );
-        }
+        let age = self.leased.learn(reply.epoch, in_use, self.stays.get());
         // A Redis that has lost the leases hears of the other servers within a heartbeat or two:
         // until then those that were known are.
         let servers = &self.server.servers;
-        if since.elapsed() < lease(self.server.options.timeout) {
+        if age < leased::life(self.server.options.timeout) {
             servers.fetch_max(reply.servers, Ordering::Relaxed);
         } else {
             servers.store(reply.servers.max(1), Ordering::Relaxed);
@@ -384,7 +361,7 @@ impl Core {
         };
         self.stays.set(false);
         // Redis has heard of it.
-        if self.lease.get().is_some()
+        if self.leased.is_known()
             && !self.breaker.is_open()
             && let Err(why) = self.call(&Batch::default(), true).await
         {

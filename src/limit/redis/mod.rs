@@ -2,8 +2,9 @@
 //!
 //! Reading order: `script` is one call of `lua/admit.lua` and its answer, `queue` what waits for
 //! one, `pace` when that is worth one, `core` sends what waits and hands out the answers, `holder`
-//! counts a core's slots, `breaker` says when Redis is taken for away. Then `away` decides, by the
-//! policy: with this server's share, which [`Local`] counts.
+//! counts a core's slots and `leased` knows what Redis holds of them, `breaker` says when Redis is
+//! taken for away. Then `away` decides, by the policy: with this server's share, which [`Local`]
+//! counts.
 //!
 //! A server is a name made at its start, and each of its cores a holder of slots with its own
 //! sequence of calls. So a call that arrives late is known as such, a core that died holds its slots
@@ -16,6 +17,7 @@ mod check;
 mod core;
 mod holder;
 mod lane;
+mod leased;
 mod pace;
 mod queue;
 mod script;
@@ -35,12 +37,8 @@ pub use check::{Check, Unfit};
 pub use core::Core;
 pub use holder::Holder;
 
-/// Time that a lease lives without a call, at least: within it a dead server's slots are free again.
-const LEASE_MIN: Duration = Duration::from_secs(3);
 /// Time after which a core that has said nothing renews its lease.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Calls in a row that may get lost, each after its deadline, and the lease is kept.
-const LOST_MAX: u32 = 2;
 /// Time from one look whether Redis is back to the next.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// Keys of one call, at most: Redis serves nobody else meanwhile, for about half a millisecond.
@@ -73,11 +71,6 @@ pub(super) struct Server {
     servers: AtomicU32,
     /// Cores that take Redis for away.
     away: AtomicU32,
-}
-
-/// Time that a lease lives without a call, where calls have this deadline.
-fn lease(deadline: Duration) -> Duration {
-    LEASE_MIN.max(HEARTBEAT + (LOST_MAX + 1) * deadline)
 }
 
 impl Server {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::super::{Key, Options};
 use super::queue::{Entry, Waits};
-use super::{PROBE_EVERY, lease};
+use super::{PROBE_EVERY, leased};
 use crate::clock::Stopwatch;
 use crate::domain::bucket::TOKEN;
 
@@ -123,7 +123,9 @@ impl Script {
                 number(options.rate.full()),
                 number(options.rate.rate.into()),
                 number(options.slots_max.into()),
-                number(u64::try_from(lease(options.timeout).as_micros()).unwrap_or(u64::MAX)),
+                number(
+                    u64::try_from(leased::life(options.timeout).as_micros()).unwrap_or(u64::MAX),
+                ),
             ],
             silent: Cell::new(Stopwatch::start()),
         }

@@ -13,7 +13,7 @@ use super::super::super::contract::{SLOT, of, passes};
 use super::super::super::{By, Decision, Key, OnFailure, Options, Verdict};
 use super::super::away::Away;
 use super::super::holder::Holder;
-use super::super::{Core, HEARTBEAT, Redis, lease};
+use super::super::{Core, HEARTBEAT, Redis, leased};
 use super::{RULE, client, options, run};
 use crate::clock::Stopwatch;
 use crate::domain::bucket::Rule;
@@ -104,7 +104,7 @@ fn a_lease_lives_while_nothing_is_said_of_slots() {
         assert!(passes(&held));
         let watch = Stopwatch::start();
         let mut nth = 0;
-        while watch.elapsed() < lease(limits.timeout) + HEARTBEAT {
+        while watch.elapsed() < leased::life(limits.timeout) + HEARTBEAT {
             // Two at once keep both lanes busy.
             let users = [format!("a{nth}"), format!("b{nth}")];
             join_all(users.iter().map(|user| cores[0].ask(of(user, false)))).await;

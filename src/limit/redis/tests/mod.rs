@@ -1,6 +1,7 @@
 //! The script and the batcher against a real Redis, each test under a prefix of its own.
 
 mod batcher;
+mod model;
 mod script;
 
 use fred::clients::Client;

@@ -1,28 +1,24 @@
-//! `lua/admit.lua` itself: that it is the bucket of `domain`, and what it holds about leases.
+//! `lua/admit.lua` itself: what it holds about leases and keys, and that its clock is Redis'.
 //!
 //! The script takes its time from `TIME` and from nowhere else. For the test it is loaded with that
 //! one line replaced, so that the time is its last argument, and with longer lives of keys, since
 //! real time must not end them. Nothing else of it differs.
 
-use std::collections::HashMap;
-
 use fred::interfaces::{KeysInterface, LuaInterface};
 use fred::types::Value;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 
 use super::super::super::{Key, Options};
-use super::super::lease;
-use super::super::script::{ADMIT, Answer, Asked, Failed, Lease, Reply, Script};
+use super::super::leased;
+use super::super::script::{ADMIT, Asked, Failed, Lease, Reply, Script};
 use super::{RULE, client, config, options, run};
-use crate::domain::bucket::{Bucket, Rule, TOKEN, TOKENS_MAX};
+use crate::domain::bucket::{Rule, TOKEN};
 
 const CLOCK: &str = "local clock = redis.call('TIME')";
 const TEST_CLOCK: &str = "local clock = { 0, ARGV[#ARGV] }";
 const LIFE: &str = "local life_ms = 1 + ";
 const TEST_LIFE: &str = "local life_ms = 1000001 + ";
 
-fn with_test_clock() -> String {
+pub(super) fn with_test_clock() -> String {
     assert_eq!(
         (ADMIT.matches(CLOCK).count(), ADMIT.matches(LIFE).count()),
         (1, 1)
@@ -31,13 +27,13 @@ fn with_test_clock() -> String {
     ADMIT.replace(CLOCK, TEST_CLOCK).replace(LIFE, TEST_LIFE)
 }
 
-async fn connect(source: &str, options: &Options) -> Script {
+pub(super) async fn connect(source: &str, options: &Options) -> Script {
     let script = Script::with_source(source, config(), options);
     script.connected().await;
     script
 }
 
-fn key(nth: usize) -> Key {
+pub(super) fn key(nth: usize) -> Key {
     Key::User(format!("user {nth}").into())
 }
 
@@ -49,18 +45,18 @@ fn asked(keys: &[(Key, usize)]) -> impl ExactSizeIterator<Item = Asked<'_>> + Cl
 }
 
 /// What one call asks.
-struct Call {
-    holder: usize,
-    sequence: u64,
-    in_use: u32,
-    wanted: usize,
-    plain: Vec<(Key, usize)>,
-    with_slot: Vec<(Key, usize)>,
-    now: u64,
+pub(super) struct Call {
+    pub holder: usize,
+    pub sequence: u64,
+    pub in_use: u32,
+    pub wanted: usize,
+    pub plain: Vec<(Key, usize)>,
+    pub with_slot: Vec<(Key, usize)>,
+    pub now: u64,
 }
 
 impl Call {
-    async fn send(&self, script: &Script) -> Result<Reply, Failed> {
+    pub async fn send(&self, script: &Script) -> Result<Reply, Failed> {
         let holder = format!("server{}:0", self.holder);
         let lease = Lease {
             holder: &holder,
@@ -75,159 +71,8 @@ impl Call {
     }
 }
 
-/// What the script shall do, in Rust.
-struct Model {
-    rule: Rule,
-    slots_max: u32,
-    lease_micros: u64,
-    buckets: HashMap<Key, Bucket>,
-    /// Slots and deadline of each holder.
-    leases: HashMap<usize, (u32, u64)>,
-}
-
-fn lease_micros(options: &Options) -> u64 {
-    u64::try_from(lease(options.timeout).as_micros()).unwrap()
-}
-
-impl Model {
-    fn reply(&mut self, call: &Call) -> Reply {
-        let lease_micros = self.lease_micros;
-        for (_, deadline) in self.leases.values_mut() {
-            *deadline = (*deadline).min(call.now + lease_micros);
-        }
-        let (now, me) = (call.now, call.holder);
-        self.leases
-            .retain(|holder, (_, deadline)| *holder == me || *deadline > now);
-        let others: Vec<u32> = self.others(me).collect();
-        let allowed = self.slots_max.saturating_sub(others.iter().sum());
-        let mut mine = call.in_use.min(allowed);
-        let mut room = allowed - mine;
-        let mut grant = |wanted: u32, room: &mut u32| {
-            let granted = wanted.min(*room);
-            *room -= granted;
-            mine += granted;
-            granted
-        };
-        let alone = grant(u32::try_from(call.wanted).unwrap(), &mut room);
-        let mut buckets = vec![];
-        for (key, wanted) in &call.plain {
-            buckets.push(self.take(key, now, *wanted, u32::MAX));
-        }
-        for (key, wanted) in &call.with_slot {
-            let answer = self.take(key, now, *wanted, room);
-            grant(u32::try_from(answer.granted).unwrap(), &mut room);
-            buckets.push(answer);
-        }
-        self.leases.insert(me, (mine, now + lease_micros));
-        if mine == 0 && me != 0 {
-            self.leases.remove(&me);
-        }
-        assert!(self.leases.values().map(|(count, _)| count).sum::<u32>() <= self.slots_max);
-        Reply {
-            servers: u32::try_from(others.len() + 1).unwrap(),
-            epoch: 0,
-            alone: alone as usize,
-            slots_left: room,
-            buckets,
-        }
-    }
-
-    fn others(&self, me: usize) -> impl Iterator<Item = u32> {
-        let others = self.leases.iter().filter(move |(holder, _)| **holder != me);
-        others.map(|(_, (count, _))| *count)
-    }
-
-    fn take(&mut self, key: &Key, now: u64, wanted: usize, room: u32) -> Answer {
-        let rule = self.rule;
-        let full = Bucket::full(rule, now);
-        let bucket = self.buckets.entry(key.clone()).or_insert(full);
-        let wanted = u32::try_from(wanted).unwrap().min(room);
-        let taken = bucket.take(rule, now, wanted);
-        Answer {
-            granted: taken.granted as usize,
-            remaining: taken.remaining,
-            wait_ms: taken.wait_ms,
-        }
-    }
-}
-
-fn any_keys(dice: &mut StdRng) -> Vec<(Key, usize)> {
-    // Keys in one call differ, as they do in a batch.
-    let first = dice.random_range(0..6);
-    let count = dice.random_range(0..4);
-    (first..first + count)
-        .map(|nth| (key(nth), dice.random_range(1..8)))
-        .collect()
-}
-
-/// A time after `now`, or rarely before it.
-fn later(dice: &mut StdRng, now: u64) -> u64 {
-    match dice.random_range(0..20) {
-        0 => now.saturating_sub(dice.random_range(0..20_000_000)),
-        1 => now + dice.random_range(0..3_600_000_000),
-        2..8 => now + dice.random_range(0..1_500_000),
-        _ => now + dice.random_range(0..20_000),
-    }
-}
-
-fn any_rule(dice: &mut StdRng) -> Rule {
-    let mut tokens = || match dice.random_range(0..4) {
-        0 => dice.random_range(0..=TOKENS_MAX),
-        1 => dice.random_range(0..3),
-        _ => dice.random_range(1..60),
-    };
-    Rule {
-        capacity: tokens(),
-        rate: tokens(),
-    }
-}
-
-#[test]
-fn the_script_is_the_bucket_of_the_domain() {
-    let seed = rand::random();
-    println!("seed {seed}");
-    let mut dice = StdRng::seed_from_u64(seed);
-    let source = with_test_clock();
-    run(async {
-        for _ in 0..40 {
-            let rule = any_rule(&mut dice);
-            let slots_max = dice.random_range(0..12);
-            let options = options(rule, slots_max);
-            let script = connect(&source, &options).await;
-            let mut model = Model {
-                rule,
-                slots_max,
-                lease_micros: lease_micros(&options),
-                buckets: HashMap::new(),
-                leases: HashMap::new(),
-            };
-            let mut now = 1_700_000_000_000_000;
-            for step in 1..=250 {
-                now = later(&mut dice, now);
-                let plain = any_keys(&mut dice);
-                let mut with_slot = any_keys(&mut dice);
-                // A call names a key once.
-                with_slot.retain(|(key, _)| plain.iter().all(|(other, _)| other != key));
-                let call = Call {
-                    holder: dice.random_range(0..3),
-                    sequence: step,
-                    in_use: dice.random_range(0..5),
-                    wanted: dice.random_range(0..3),
-                    plain,
-                    with_slot,
-                    now,
-                };
-                let mut said = call.send(&script).await.unwrap();
-                said.epoch = 0;
-                assert_eq!(
-                    said,
-                    model.reply(&call),
-                    "seed {seed}, {rule:?}, step {step}"
-                );
-            }
-            script.close().await;
-        }
-    });
+pub(super) fn lease_micros(options: &Options) -> u64 {
+    u64::try_from(leased::life(options.timeout).as_micros()).unwrap()
 }
 
 /// A holder's call that asks for nothing but slots.
