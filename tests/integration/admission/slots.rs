@@ -130,6 +130,28 @@ fn a_server_that_slept_past_its_lease_counts_nothing_twice() {
 }
 
 #[test]
+fn while_redis_is_away_each_server_has_its_share_of_the_slots_and_says_so() {
+    let mut redis = RedisServer::start();
+    let servers = [0; 2].map(|_| launch(Some(&redis)).start());
+    for server in &servers {
+        eventually("the servers know each other", SOON, || {
+            (metric(&mut server.anyone(), "limiter_servers") > 1).then_some(())
+        });
+    }
+    redis.kill();
+    // Of three slots, one for each.
+    for server in &servers {
+        let held = hold(server).unwrap();
+        let refused = server.user("bob").ask(&Request::of("POST", "/gift-codes"));
+        refused.problem(429);
+        let policy = r#""inflight";q=1;qu="concurrent-requests""#;
+        assert_eq!(refused.must("RateLimit-Policy"), policy);
+        assert_eq!(refused.must("X-RateLimit-Source"), "local");
+        drop(held);
+    }
+}
+
+#[test]
 fn who_leaves_while_a_claim_waits_for_its_code_frees_the_slot_at_once() {
     // Nobody works: a claim waits for far longer than the test.
     let fleet = Fleet::new()
