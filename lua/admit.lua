@@ -3,7 +3,7 @@
 -- Redis' clock alone counts; no server's. Numbers are whole micro-tokens and microseconds below
 -- 2^53, where Lua's doubles are exact: src/domain/bucket.rs is the same arithmetic.
 --
--- KEYS[1]     leases: a hash of holder -> count, sequence, deadline, epoch (four doubles)
+-- KEYS[1]     leases: a hash of holder -> count, sequence, deadline, epoch, life (five doubles)
 -- KEYS[2...]  buckets, each named once: micro-tokens and microseconds of the last change (two
 --             doubles)
 -- ARGV[1]     capacity of a bucket, micro-tokens
@@ -40,21 +40,23 @@ local capacity, rate = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local holder, lease_micros = ARGV[5], tonumber(ARGV[4])
 local servers, epoch, room, mine = 0, now, 0, 0
+local latest = now + lease_micros
 if holder ~= '' then
   local others, seen = 0, { [holder:match('^[^:]*')] = true }
   servers = 1
   local leases = call('HGETALL', KEYS[1])
   for at = 1, #leases, 2 do
     local name, told = leases[at], leases[at + 1]
-    local count, sequence, deadline, since = 0, 0, 0, 0
-    if #told == 32 then
-      count, sequence, deadline, since = unpack('dddd', told)
+    local count, sequence, deadline, since, life = 0, 0, 0, 0, 0
+    if #told == 40 then
+      count, sequence, deadline, since, life = unpack('ddddd', told)
     end
-    if deadline > now + lease_micros then
+    if deadline > now + life then
       -- The clock has stepped back. The lease ends when it would have, counted from here.
-      deadline = now + lease_micros
-      call('HSET', KEYS[1], name, pack('dddd', count, sequence, deadline, since))
+      deadline = now + life
+      call('HSET', KEYS[1], name, pack('ddddd', count, sequence, deadline, since, life))
     end
+    latest = max(latest, deadline)
     if name == holder and deadline > now then
       if tonumber(ARGV[6]) <= sequence then
         return redis.error_reply('LATE a newer call of this holder was here before')
@@ -153,8 +155,9 @@ end
 
 if holder ~= '' then
   if mine > 0 or ARGV[8] == '1' then
-    call('HSET', KEYS[1], holder, pack('dddd', mine, ARGV[6], now + lease_micros, epoch))
-    call('PEXPIRE', KEYS[1], ceil(lease_micros / 1000))
+    local until_then = now + lease_micros
+    call('HSET', KEYS[1], holder, pack('ddddd', mine, ARGV[6], until_then, epoch, lease_micros))
+    call('PEXPIRE', KEYS[1], ceil((latest - now) / 1000))
   else
     call('HDEL', KEYS[1], holder)
   end

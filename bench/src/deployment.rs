@@ -41,7 +41,7 @@ impl Limits {
         let pairs: &[(&str, &str)] = match self {
             Self::Default => &[],
             Self::None => &[("RATE_LIMIT_SCOPE", "none"), ("INFLIGHT_SCOPE", "none")],
-            // Redis shares a core with the client: it may be slow, and is not away for that.
+            // Redis shares a core with the server: it may be slow, and is not away for that.
             Self::Admitting => &[
                 ("RATE_LIMIT_SCOPE", "all"),
                 ("INFLIGHT_SCOPE", "none"),

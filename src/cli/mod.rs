@@ -285,10 +285,10 @@ fn token(config: &Config, user: &str, ttl: Duration) -> Result<(), Failed> {
             eprintln!("signed with the secret kept in {}", data_dir.display());
             kept_secret(data_dir)?
         }
-        Key::Public { .. } => {
-            let problem = "checks tokens and cannot sign one; sign it with the private key";
+        Key::Public(_) => {
+            let problem = "is not set: public keys check tokens and cannot sign one";
             return Err(BadConfig {
-                variable: "JWT_PUBLIC_KEY",
+                variable: "JWT_SECRET",
                 problem: problem.into(),
             }
             .into());

@@ -165,7 +165,7 @@ fn authenticator(config: &Config) -> Result<Authenticator, Failed> {
             }
             Vec::new()
         }
-        Key::Public { .. } => Vec::new(),
+        Key::Public(_) => Vec::new(),
     };
     Ok(Authenticator::new(config.auth.clone(), &kept))
 }

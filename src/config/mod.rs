@@ -15,7 +15,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::http;
-use crate::http::auth;
+use crate::http::auth::{self, CheckingKey};
 use crate::runtime::{Cores, LogFormat, Shutdown};
 use crate::{feed, limit, log, store};
 pub use fleet::{Database, Fleet, Log, Purpose};
@@ -71,7 +71,6 @@ impl Settings {
     /// # Errors
     /// The first variable that cannot work.
     pub fn check(self, purpose: Purpose) -> Result<Config, BadConfig> {
-        self.nothing_to_come()?;
         self.check_limits()?;
         let fleet = self.fleet.clone().check(purpose)?;
         let is_fleet = fleet.log.is_some();
@@ -82,7 +81,7 @@ impl Settings {
         if is_fleet && purpose.wants_key() && matches!(auth.key, auth::Key::Kept) {
             return Err(bad(
                 "JWT_SECRET",
-                "is missing, or JWT_PUBLIC_KEY: the servers of a fleet must agree on tokens",
+                "is missing, or JWT_PUBLIC_KEY or JWT_JWKS_FILE: the servers of a fleet must agree on tokens",
             ));
         }
         let store = store::Options {
@@ -112,15 +111,6 @@ impl Settings {
             log_filter: values::log_filter(self.rust_log)?,
             data_dir: self.data_dir,
         })
-    }
-
-    fn nothing_to_come(&self) -> Result<(), BadConfig> {
-        let to_come = [("JWT_JWKS_FILE", &self.jwt_jwks_file)];
-        let is_set = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
-        match to_come.iter().find(|(_, value)| is_set(value)) {
-            Some((variable, _)) => Err(bad(variable, "is not in this version; unset it")),
-            None => Ok(()),
-        }
     }
 
     fn check_limits(&self) -> Result<(), BadConfig> {
@@ -291,6 +281,16 @@ impl Settings {
     }
 
     fn auth(&self) -> Result<auth::Options, BadConfig> {
+        let named = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        Ok(auth::Options {
+            key: self.key()?,
+            audience: named(&self.jwt_audience),
+            issuer: named(&self.jwt_issuer),
+        })
+    }
+
+    /// What tokens are checked with: one of the variables that name it, or what is kept.
+    fn key(&self) -> Result<auth::Key, BadConfig> {
         let secret = values::secret(
             ("JWT_SECRET", self.jwt_secret.as_deref()),
             ("JWT_SECRET_FILE", self.jwt_secret_file.as_deref()),
@@ -299,27 +299,30 @@ impl Settings {
             ("JWT_PUBLIC_KEY", self.jwt_public_key.as_deref()),
             ("JWT_PUBLIC_KEY_FILE", self.jwt_public_key_file.as_deref()),
         )?;
-        let key = match (secret, public_key) {
-            (Some(_), Some(_)) => {
-                return Err(bad("JWT_PUBLIC_KEY", "set this or JWT_SECRET, not both"));
+        let key_set = values::file_text("JWT_JWKS_FILE", self.jwt_jwks_file.as_deref())?;
+        match (secret, public_key, key_set) {
+            (Some(_), Some(_), _) => Err(bad("JWT_PUBLIC_KEY", "set this or JWT_SECRET, not both")),
+            (Some(_), _, Some(_)) => Err(bad("JWT_JWKS_FILE", "set this or JWT_SECRET, not both")),
+            (_, Some(_), Some(_)) => {
+                Err(bad("JWT_JWKS_FILE", "set this or JWT_PUBLIC_KEY, not both"))
             }
-            (Some(secret), None) if secret.len() < values::SECRET_BYTES_MIN => {
+            (Some(secret), ..) if secret.len() < values::SECRET_BYTES_MIN => {
                 let least = values::SECRET_BYTES_MIN;
-                return Err(bad(
+                Err(bad(
                     "JWT_SECRET",
                     format!("must have at least {least} bytes"),
-                ));
+                ))
             }
-            (Some(secret), None) => auth::Key::Secret(secret.into_bytes()),
-            (None, Some(pem)) => auth::Key::public(&pem)
-                .map_err(|problem| bad("JWT_PUBLIC_KEY", problem.to_string()))?,
-            (None, None) => auth::Key::Kept,
-        };
-        let named = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        Ok(auth::Options {
-            key,
-            audience: named(&self.jwt_audience),
-            issuer: named(&self.jwt_issuer),
-        })
+            (Some(secret), ..) => Ok(auth::Key::Secret(secret.into_bytes())),
+            (_, Some(pem), _) => match CheckingKey::of_pem(&pem) {
+                Ok(key) => Ok(auth::Key::Public(vec![key])),
+                Err(problem) => Err(bad("JWT_PUBLIC_KEY", problem.to_string())),
+            },
+            (_, _, Some(json)) => match CheckingKey::set_of(&json) {
+                Ok(keys) => Ok(auth::Key::Public(keys)),
+                Err(problem) => Err(bad("JWT_JWKS_FILE", problem.to_string())),
+            },
+            (None, None, None) => Ok(auth::Key::Kept),
+        }
     }
 }

@@ -52,6 +52,9 @@ pub struct Settings {
     /// File that holds JWT_PUBLIC_KEY
     #[arg(long, env, global = true)]
     pub(super) jwt_public_key_file: Option<PathBuf>,
+    /// File of public keys (a JSON Web Key Set), read at the start, instead of JWT_PUBLIC_KEY
+    #[arg(long, env, global = true)]
+    pub(super) jwt_jwks_file: Option<PathBuf>,
     /// Audience that a token must name [default: any]
     #[arg(long, env, global = true)]
     pub(super) jwt_audience: Option<String>,
@@ -137,8 +140,4 @@ pub struct Settings {
 
     #[command(flatten)]
     pub(super) fleet: FleetSettings,
-
-    /// File of keys (JWKS) to check tokens with (not in this version: must be unset)
-    #[arg(long, env, global = true)]
-    pub(super) jwt_jwks_file: Option<String>,
 }

@@ -71,18 +71,28 @@ pub fn secret(
     (file_variable, file): (&'static str, Option<&Path>),
 ) -> Result<Option<String>, BadConfig> {
     let value = value.filter(|text| !text.is_empty());
-    match (value, file) {
+    match (value, named(file)) {
         (Some(_), Some(_)) => Err(bad(
             file_variable,
             format!("set this or {variable}, not both"),
         )),
         (Some(value), None) => Ok(Some(value.to_owned())),
-        (None, Some(path)) => match fs::read_to_string(path) {
-            Ok(text) => Ok(Some(text.trim_end().to_owned())),
-            Err(error) => Err(bad(file_variable, format!("{}: {error}", path.display()))),
-        },
-        (None, None) => Ok(None),
+        (None, file) => file_text(file_variable, file),
     }
+}
+
+/// The text of the file that a variable names, trimmed.
+pub fn file_text(variable: &'static str, file: Option<&Path>) -> Result<Option<String>, BadConfig> {
+    let read = |path: &Path| match fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim_end().to_owned()),
+        Err(error) => Err(bad(variable, format!("{}: {error}", path.display()))),
+    };
+    named(file).map(read).transpose()
+}
+
+/// An empty variable is one that is not set.
+fn named(file: Option<&Path>) -> Option<&Path> {
+    file.filter(|path| !path.as_os_str().is_empty())
 }
 
 pub fn log_filter(text: String) -> Result<String, BadConfig> {

@@ -4,10 +4,11 @@
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation, decode, encode,
+    Algorithm, EncodingKey, Header, TokenData, Validation, decode, decode_header, encode,
 };
 use serde::{Deserialize, Serialize};
 
+pub use super::keys::CheckingKey;
 use super::response::Problem;
 use super::tokens::{Good, Tokens};
 use crate::domain::{Timestamp, USER_CHARS_MAX};
@@ -29,48 +30,10 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub enum Key {
     Secret(Vec<u8>),
-    Public {
-        key: DecodingKey,
-        algorithms: Vec<Algorithm>,
-    },
+    /// At least one.
+    Public(Vec<CheckingKey>),
     /// A random secret that is made at the first start and kept.
     Kept,
-}
-
-/// The text was not a public key in PEM.
-#[derive(Debug, thiserror::Error)]
-#[error("not an RSA, EC (P-256 or P-384) or Ed25519 public key in PEM")]
-pub struct NotAPublicKey;
-
-impl Key {
-    /// Reads a public key in PEM, of any kind that a token may be signed with.
-    ///
-    /// # Errors
-    /// [`NotAPublicKey`].
-    pub fn public(pem: &str) -> Result<Self, NotAPublicKey> {
-        let pem = pem.as_bytes();
-        let rsa = vec![
-            Algorithm::RS256,
-            Algorithm::RS384,
-            Algorithm::RS512,
-            Algorithm::PS256,
-            Algorithm::PS384,
-            Algorithm::PS512,
-        ];
-        let kinds = [
-            (DecodingKey::from_rsa_pem(pem), rsa),
-            (
-                DecodingKey::from_ec_pem(pem),
-                vec![Algorithm::ES256, Algorithm::ES384],
-            ),
-            (DecodingKey::from_ed_pem(pem), vec![Algorithm::EdDSA]),
-        ];
-        let mut fitting = kinds
-            .into_iter()
-            .filter_map(|(key, algorithms)| Some((key.ok()?, algorithms)));
-        let (key, algorithms) = fitting.next().ok_or(NotAPublicKey)?;
-        Ok(Key::Public { key, algorithms })
-    }
 }
 
 /// What a token is read for here; the library has checked the rest.
@@ -93,25 +56,25 @@ struct Claims<'a> {
 
 /// Checks bearer tokens.
 pub struct Authenticator {
-    key: DecodingKey,
-    validation: Validation,
+    /// With what each of them is held to.
+    keys: Vec<(CheckingKey, Validation)>,
 }
 
 impl Authenticator {
     /// `kept` is the secret that stands in for [`Key::Kept`].
     #[must_use]
     pub fn new(options: Options, kept: &[u8]) -> Self {
-        let hmac = vec![Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-        let (key, algorithms) = match options.key {
-            Key::Secret(secret) => (DecodingKey::from_secret(&secret), hmac),
-            Key::Kept => (DecodingKey::from_secret(kept), hmac),
-            Key::Public { key, algorithms } => (key, algorithms),
+        let keys = match options.key {
+            Key::Secret(secret) => vec![CheckingKey::secret(&secret)],
+            Key::Kept => vec![CheckingKey::secret(kept)],
+            Key::Public(keys) => keys,
         };
-        let mut validation = Validation::new(algorithms[0]);
-        validation.algorithms = algorithms;
-        validation.leeway = LEEWAY_S;
-        validation.validate_nbf = true;
-        validation.validate_aud = options.audience.is_some();
+        let mut validation = Validation {
+            leeway: LEEWAY_S,
+            validate_nbf: true,
+            validate_aud: options.audience.is_some(),
+            ..Validation::default()
+        };
         let mut required = vec!["exp", "sub"];
         if let Some(audience) = options.audience {
             validation.set_audience(&[audience]);
@@ -122,7 +85,17 @@ impl Authenticator {
             required.push("iss");
         }
         validation.set_required_spec_claims(&required);
-        Self { key, validation }
+        let with_rules = |key: CheckingKey| {
+            let algorithms = key.algorithms.clone();
+            let validation = Validation {
+                algorithms,
+                ..validation.clone()
+            };
+            (key, validation)
+        };
+        Self {
+            keys: keys.into_iter().map(with_rules).collect(),
+        }
     }
 
     /// The user of a request; `tokens` are those that the core has checked.
@@ -146,9 +119,16 @@ impl Authenticator {
             .ok_or_else(|| Problem::unauthorized(true))
     }
 
+    /// The token as the first key that it may be signed with has it, if that is good.
+    fn decode(&self, token: &str) -> Option<TokenData<Subject>> {
+        let header = decode_header(token).ok()?;
+        let id = header.kid.as_deref();
+        let mut fitting = self.keys.iter().filter(|(key, _)| key.answers_to(id));
+        fitting.find_map(|(key, validation)| decode(token, &key.key, validation).ok())
+    }
+
     fn check(&self, token: &str) -> Option<Good> {
-        let TokenData { header, claims } =
-            decode::<Subject>(token, &self.key, &self.validation).ok()?;
+        let TokenData { header, claims } = self.decode(token)?;
         // An extension that the token calls critical is none that is known here (RFC 7515, 4.1.11).
         let is_good = header.crit.is_none() && is_user(&claims.sub);
         #[expect(

@@ -130,14 +130,14 @@ pub fn pass_over(
     let Unread::Coming(mut body) = body else {
         return true;
     };
-    socket.passes_over(true);
+    socket.passes_over();
     // Who ends a connection needs its socket for himself.
     let (socket, limit) = (Rc::downgrade(socket), options.body_timeout);
     spawn_local(async move {
         let rest = async { while let Some(Ok(_)) = body.frame().await {} };
         drop(timeout(limit, rest).await);
         if let Some(socket) = socket.upgrade() {
-            socket.passes_over(false);
+            socket.has_passed_over();
         }
     });
     true

@@ -128,7 +128,10 @@ impl Gate {
         let room = into.remaining().min(input.len()).min(most);
         let read = ready!(self.socket.poll_read(cx, &mut input[..room]))?;
         self.missing.set(missing.map(|bytes| bytes - read as u64));
-        self.socket.note_head(&input[..read]);
+        // Of a framed request it is body: the head came whole.
+        if missing.is_none() && !self.socket.is_passing_over() {
+            self.socket.note_head(&input[..read]);
+        }
         into.put_slice(&input[..read]);
         Poll::Ready(Ok(()))
     }

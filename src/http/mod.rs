@@ -4,13 +4,14 @@
 //! a `socket`, under the deadlines of `sweep` (and behind a proxy's header, `proxy`). In between,
 //! `hot` answers list reads, has requests that came whole answered, and hands all else through `gate`
 //! to hyper. Behind both, `service` takes each request through `router` to a handler (`todos` with
-//! `answer`, `writes` with `writer`, `gifts`, `operations`, `ops`, `dashboard`), which knows its user by `auth` and
-//! `tokens`, asks `admission` for the user or the address (`peer`; `stamp` tells the limits), waits for
+//! `answer`, `writes` with `writer`, `gifts`, `operations`, `ops`, `dashboard` and `docs` with their `assets`), which knows its user by `auth` (with `keys`
+//! and `tokens`), asks `admission` for the user or the address (`peer`; `stamp` tells the limits), waits for
 //! other threads by `wakes`, and completes its `response`. `core` is what one serving core has; nothing
 //! of it is shared with another core but what [`Shared`] holds.
 
 mod admission;
 mod answer;
+mod assets;
 pub mod auth;
 mod balance;
 mod body;
@@ -18,10 +19,12 @@ mod conditional;
 mod connection;
 mod core;
 mod dashboard;
+mod docs;
 mod gate;
 mod gifts;
 mod headers;
 mod hot;
+mod keys;
 mod listener;
 mod openapi;
 mod operations;

@@ -158,6 +158,7 @@ pub struct Problem {
         super::ops::index,
         super::dashboard::page,
         super::dashboard::points,
+        super::docs::get,
         document,
     ),
     components(schemas(Todo, NewTodo, Replacement, Receipt, Operation, GiftCode, Problem)),

@@ -107,7 +107,7 @@ pub fn index(call: &Call) -> Response<Body> {
         links.extend(["/metrics", "/dashboard"]);
     }
     if call.core.surface == Surface::Public {
-        links.extend(["/todos?limit=10", "/openapi.json"]);
+        links.extend(["/todos?limit=10", "/docs/", "/openapi.json"]);
     }
     let version = env!("CARGO_PKG_VERSION");
     json(

@@ -3,6 +3,7 @@
 use hyper::Method;
 
 use super::dashboard::Part;
+use super::docs::Page;
 use crate::metrics::Handler;
 
 /// What a path names.
@@ -18,6 +19,7 @@ pub enum Route<'a> {
     Index,
     OpenApi,
     Dashboard(Part),
+    Docs(Page),
     /// `OPTIONS *`: the server itself.
     Server,
     Unknown,
@@ -50,8 +52,11 @@ impl<'a> Route<'a> {
         if let Some(position) = item("/operations/") {
             return Route::Operation(position);
         }
-        let part = path.strip_prefix("/dashboard").and_then(Part::of);
-        part.map_or(Route::Unknown, Route::Dashboard)
+        if let Some(part) = path.strip_prefix("/dashboard").and_then(Part::of) {
+            return Route::Dashboard(part);
+        }
+        let page = path.strip_prefix("/docs").and_then(Page::of);
+        page.map_or(Route::Unknown, Route::Docs)
     }
 
     /// The methods that the path takes, as `Allow` lists them.
@@ -105,6 +110,7 @@ impl From<Route<'_>> for Handler {
             Route::Index => Handler::Index,
             Route::OpenApi => Handler::OpenApi,
             Route::Dashboard(_) => Handler::Dashboard,
+            Route::Docs(_) => Handler::Docs,
             Route::Server | Route::Unknown => Handler::None,
         }
     }

@@ -16,7 +16,7 @@ use super::response::{Body, Problem, Sent, empty};
 use super::router::Route;
 use super::socket::Socket;
 use super::stamp::Stamp;
-use super::{body, dashboard, gifts, openapi, operations, ops, todos, writes};
+use super::{body, dashboard, docs, gifts, openapi, operations, ops, todos, writes};
 use crate::clock::Stopwatch;
 use crate::limit::Permit;
 
@@ -182,6 +182,7 @@ async fn answer(call: &Call, route: Route<'_>) -> Result<Response<Body>, Problem
         (Route::Index, _) => Ok(ops::index(call)),
         (Route::OpenApi, _) => Ok(openapi::document()),
         (Route::Dashboard(part), _) => dashboard::get(call, part),
+        (Route::Docs(page), _) => Ok(docs::get(call, page)),
         (Route::Server | Route::Unknown, _) => {
             Err(Problem::not_found("there is nothing at this path"))
         }

@@ -69,8 +69,8 @@ pub struct Socket {
     peer: Cell<Option<IpAddr>>,
     /// Whether a proxy said that it does not know whom the connection is from.
     is_unnamed: Cell<bool>,
-    /// Whether what comes is a body that nobody wants.
-    passes_over: Cell<bool>,
+    /// Bodies that are being read past.
+    passed_over: Cell<u32>,
 }
 
 impl Socket {
@@ -87,7 +87,7 @@ impl Socket {
             driver: RefCell::new(None),
             peer: Cell::new(None),
             is_unnamed: Cell::new(false),
-            passes_over: Cell::new(false),
+            passed_over: Cell::new(0),
         }
     }
 
@@ -167,14 +167,25 @@ impl Socket {
     /// (RFC 9112, 2.2).
     pub fn note_head(&self, bytes: &[u8]) {
         let is_head = || bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
-        if self.phase.get() == Phase::Idle && !self.passes_over.get() && is_head() {
+        if self.phase.get() == Phase::Idle && is_head() {
             self.enter(Phase::Head);
         }
     }
 
-    /// Notes whether what comes from now on is a body that nobody wants.
-    pub fn passes_over(&self, is_body: bool) {
-        self.passes_over.set(is_body);
+    /// What comes next is a body that nobody wants.
+    pub fn passes_over(&self) {
+        self.passed_over.set(self.passed_over.get() + 1);
+    }
+
+    /// Such a body has come, or is not waited for any more.
+    pub fn has_passed_over(&self) {
+        self.passed_over
+            .set(self.passed_over.get().saturating_sub(1));
+    }
+
+    /// Whether what comes may be of a body that nobody wants.
+    pub fn is_passing_over(&self) -> bool {
+        self.passed_over.get() > 0
     }
 
     /// The response's body is complete or was dropped.

@@ -118,6 +118,8 @@ impl Lines<'_> {
         }
         if told.draft {
             let policy = match (stamp.rate, stamp.slot) {
+                // Nothing is counted.
+                _ if stamp.by == By::Policy => None,
                 (Some(_), false) => Some(&fixed.rate_policy),
                 (Some(_), true) => Some(&fixed.both_policies),
                 (None, true) => Some(&fixed.slot_policy),
@@ -261,6 +263,14 @@ mod tests {
         let slot = stamped(None, true, By::Share, TOLD);
         let policy = r#"ratelimit-policy: "inflight";q=50;qu="concurrent-requests""#;
         assert_eq!(slot[0], policy);
+    }
+
+    #[test]
+    fn where_nothing_is_counted_nothing_is_told_but_that() {
+        assert_eq!(
+            stamped(None, true, By::Policy, TOLD),
+            ["x-ratelimit-source: open"]
+        );
     }
 
     #[test]

@@ -229,7 +229,7 @@ impl Shard {
     /// a crowd does not outlive those who made it.
     fn make_room(&mut self, rule: Rule, now: u64) {
         let is_full = self.buckets.len() >= SHARD_KEYS_MAX;
-        let is_stale = is_full && now - self.swept_at > rule.fill_micros();
+        let is_stale = is_full && rule.rate > 0 && now - self.swept_at > rule.fill_micros();
         if self.sweep_in > 0 && !is_stale {
             self.sweep_in -= 1;
             return;

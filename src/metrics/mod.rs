@@ -6,6 +6,7 @@
 
 mod cores;
 mod history;
+mod look;
 mod parts;
 
 use std::sync::Arc;
@@ -34,11 +35,12 @@ pub enum Handler {
     Index,
     OpenApi,
     Dashboard,
+    Docs,
     /// No route, or no request that could be read.
     None,
 }
 
-const HANDLERS: [(Handler, &str); 11] = [
+const HANDLERS: [(Handler, &str); 12] = [
     (Handler::Todos, "todos"),
     (Handler::Todo, "todo"),
     (Handler::GiftCodes, "gift_codes"),
@@ -49,6 +51,7 @@ const HANDLERS: [(Handler, &str); 11] = [
     (Handler::Index, "index"),
     (Handler::OpenApi, "openapi"),
     (Handler::Dashboard, "dashboard"),
+    (Handler::Docs, "docs"),
     (Handler::None, "none"),
 ];
 
@@ -56,9 +59,9 @@ const HANDLERS: [(Handler, &str); 11] = [
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "OTHER"];
 
 /// Values of the label `status`: all that is answered here; the last one stands for all others.
-const STATUSES: [u16; 26] = [
-    200, 201, 202, 204, 304, 400, 401, 404, 405, 408, 409, 410, 412, 413, 414, 415, 417, 422, 429,
-    431, 500, 501, 503, 505, 507, 0,
+const STATUSES: [u16; 27] = [
+    200, 201, 202, 204, 304, 308, 400, 401, 404, 405, 408, 409, 410, 412, 413, 414, 415, 417, 422,
+    429, 431, 500, 501, 503, 505, 507, 0,
 ];
 
 /// Upper bounds of the duration histogram: from a list out of memory to a long wait.

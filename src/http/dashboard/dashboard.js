@@ -7,6 +7,8 @@ const GAP_MS = 3500;
 const KEPT_MS = 30 * 60 * 1000;
 const WINDOWS = [["30 s", 30], ["1 min", 60], ["5 min", 300], ["15 min", 900], ["30 min", 1800]];
 const PATIENCE_MS = 5000;
+// A server that is started anew is another one, once.
+const SERVERS_MAX = 3;
 
 const perSecond = value => compact(value) + "/s";
 const milliseconds = value => value < 1 ? compact(value * 1000) + " µs"
@@ -42,6 +44,12 @@ function powersOfTen(chart, axis, low, high) {
   return powers;
 }
 
+// A value with nothing on either side has no line: it is drawn as a point.
+function alone(chart, series) {
+  const values = chart.data[series];
+  return values.flatMap((value, at) => value != null && values[at - 1] == null && values[at + 1] == null ? [at] : []);
+}
+
 const isStatus = name => /^(\d{3}|other)$/.test(name);
 
 // Series are [name, label, color]; they are drawn where the server has them, those with a fourth member
@@ -54,7 +62,7 @@ const CHARTS = [
     series: [["allowed", "allowed", "--green"], ["throttled_rate", "throttled: rate", "--orange"],
       ["throttled_inflight", "throttled: in flight", "--red"], ["throttled_unknown", "refused: unknown", "--violet", "any"],
       ["without_redis", "without Redis", "--grey", "any"]] },
-  { title: "Tokens", unit: "left in the bucket asked last", show: compact, series: [["tokens", "tokens", "--teal"]] },
+  { title: "Tokens", unit: "fewest of the buckets that cores asked last", show: compact, series: [["tokens", "tokens", "--teal"]] },
   { title: "In flight", unit: "slots in use by this server", show: compact, series: [["in_flight", "in flight", "--violet"]] },
   { title: "Writes", unit: "made durable here, and applied", show: perSecond,
     series: [["queued", "queued", "--blue"], ["applied", "applied", "--green"]] },
@@ -80,36 +88,45 @@ const element = (name, text, className) =>
   Object.assign(document.createElement(name), { textContent: text || "", className: className || "" });
 const color = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-// What has come from the server: times, and a column for each series.
-const kept = { at: [], series: new Map() };
+// What has come from the server: times, whether nothing is known of them, and a column for each series.
+const kept = { at: [], isGap: [], series: new Map() };
+let server = null;
+let servers = 0;
 let shownSeconds = 300;
 let isPaused = false;
 let serverNow = 0;
 
 function keep(points) {
-  if (points.now < lastTime()) {
-    // The server's clock was set back: what was kept lies in its future.
+  // Where the server's clock was set back, what was kept lies in its future; another process has its own
+  // past. Either tells all of it when it is asked next.
+  if (points.now < lastTime() || (server !== null && points.server !== server)) {
+    servers += points.server !== server;
+    server = points.server;
     kept.at = [];
+    kept.isGap = [];
     kept.series.clear();
     return;
   }
+  server = points.server;
   serverNow = points.now;
   for (const name of Object.keys(points.series)) {
     if (!kept.series.has(name)) kept.series.set(name, new Array(kept.at.length).fill(null));
   }
   points.at.forEach((at, nth) => {
-    if (kept.at.length && at - lastTime() > GAP_MS) put(lastTime() + 1, () => null);
-    put(at, name => (points.series[name] || [])[nth] ?? null);
+    if (kept.at.length && at - lastTime() > GAP_MS) put(lastTime() + 1, true, () => null);
+    put(at, false, name => (points.series[name] || [])[nth] ?? null);
   });
   const old = kept.at.findIndex(at => at >= serverNow - KEPT_MS);
   if (old > 0) {
     kept.at.splice(0, old);
+    kept.isGap.splice(0, old);
     for (const column of kept.series.values()) column.splice(0, old);
   }
 }
 
-function put(at, valueOf) {
+function put(at, isGap, valueOf) {
   kept.at.push(at);
+  kept.isGap.push(isGap);
   for (const [name, column] of kept.series) column.push(valueOf(name));
 }
 
@@ -145,8 +162,9 @@ class Chart {
     if (!this.chart) return;
     const first = Math.max(0, kept.at.findIndex(at => at >= serverNow - shownSeconds * 1000) - 1);
     const times = kept.at.slice(first).map(at => at / 1000);
-    // No answer of a status is none of it, where there are points at all.
-    const fill = this.definition.statuses ? value => value ?? 0 : value => value;
+    // No answer of a status is none of it, where anything is known at all.
+    const fill = (value, nth) =>
+      this.definition.statuses && !kept.isGap[first + nth] ? value ?? 0 : value;
     this.chart.setData([times, ...series.map(([name]) => kept.series.get(name).slice(first).map(fill))], false);
     const now = serverNow / 1000;
     this.chart.setScale("x", { min: now - shownSeconds, max: now });
@@ -186,7 +204,7 @@ class Chart {
         { ...line, size: 62, ...(logarithmic && { splits: powersOfTen }), values: (chart, splits) => splits.map(split => split == null ? "" : show(split)) },
       ],
       series: [{}, ...series.map(([, label, variable]) =>
-        ({ label, stroke: color(variable), width: 1.5, points: { show: false } }))],
+        ({ label, stroke: color(variable), width: 1.5, points: { show: false, size: 4, filter: alone } }))],
       hooks: { setCursor: [chart => this.tell(chart.cursor.idx)] },
     }, [[], ...series.map(() => [])], this.plot);
   }
@@ -230,25 +248,36 @@ const state = document.getElementById("state");
 let answeredAt = new Date();
 
 async function ask() {
+  let points;
   try {
     const answer = await fetch(`dashboard/points?after=${lastTime()}`, { signal: AbortSignal.timeout(PATIENCE_MS) });
     if (!answer.ok) throw new Error(`answers ${answer.status}`);
-    const points = await answer.json();
-    keep(points);
-    answeredAt = new Date();
-    document.getElementById("server").textContent = `${points.version} at ${location.host}`;
-    state.className = "live";
-    state.textContent = "live";
-    draw();
+    points = await answer.json();
   } catch (error) {
-    state.className = "away";
-    state.textContent = `no answer since ${answeredAt.toLocaleTimeString()}: trying again`;
+    tell("away", `no answer since ${answeredAt.toLocaleTimeString()}: trying again`);
+    return;
   }
+  keep(points);
+  answeredAt = new Date();
+  document.getElementById("server").textContent = `${points.version} at ${location.host}`;
+  tell("live", servers < SERVERS_MAX ? "live"
+    : "answered by several servers in turn: ADMIN_PORT gives each a dashboard of its own");
+  draw();
+}
+
+// Who has paused meanwhile is not told otherwise.
+function tell(className, text) {
+  if (isPaused) return;
+  state.className = className;
+  state.textContent = text;
 }
 
 async function follow() {
-  if (!isPaused && !document.hidden) await ask();
-  setTimeout(follow, EVERY_MS);
+  try {
+    if (!isPaused && !document.hidden) await ask();
+  } finally {
+    setTimeout(follow, EVERY_MS);
+  }
 }
 
 const buttons = WINDOWS.map(([label, seconds]) => {
@@ -269,10 +298,8 @@ pause.addEventListener("click", () => {
   isPaused = !isPaused;
   pause.setAttribute("aria-pressed", isPaused);
   pause.textContent = isPaused ? "Go on" : "Pause";
-  if (isPaused) {
-    state.className = "";
-    state.textContent = "paused";
-  }
+  state.className = "";
+  state.textContent = isPaused ? "paused" : "going on";
 });
 
 // Colors are drawn, so they are drawn anew with the theme.

@@ -5,19 +5,17 @@
 
 use std::sync::{Arc, LazyLock};
 
-use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use bytes::Bytes;
+use hyper::header::CACHE_CONTROL;
 use hyper::{Response, StatusCode};
-use serde_json::{Map, Value, json as value};
+use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
 
-use super::conditional::client_has;
-use super::response::{Body, NO_STORE, Problem, empty, header, json, with};
+use super::assets::{Asset, GUARDS};
+use super::response::{Body, NO_STORE, Problem, json};
 use super::service::Call;
 use crate::clock::{self, Stopwatch};
-use crate::domain::Hash128;
 use crate::metrics::{Columns, LOOK_EVERY, Metrics};
 
 /// What a path below `/dashboard` names.
@@ -37,21 +35,13 @@ pub enum File {
     ChartsStyle,
 }
 
-const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
-const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
-const CSS: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
+const HTML: &str = "text/html; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
 
 /// The page loads nothing from elsewhere, and stands in nobody's frame.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
-     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-);
-const GUARDS: [(HeaderName, HeaderValue); 2] = [
-    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-];
-/// A newer version shows at the next look.
-const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 impl Part {
     /// By what follows `/dashboard`.
@@ -70,7 +60,16 @@ impl Part {
 }
 
 impl File {
-    fn content(self) -> (HeaderValue, &'static str) {
+    /// In their order.
+    const ALL: [Self; 5] = [
+        File::Page,
+        File::Script,
+        File::Style,
+        File::Charts,
+        File::ChartsStyle,
+    ];
+
+    fn content(self) -> (&'static str, &'static str) {
         match self {
             File::Page => (HTML, include_str!("dashboard.html")),
             File::Script => (JAVASCRIPT, include_str!("dashboard.js")),
@@ -80,22 +79,32 @@ impl File {
         }
     }
 
-    fn tag(self) -> HeaderValue {
-        static TAGS: LazyLock<[HeaderValue; 5]> = LazyLock::new(|| {
-            let files = [
-                File::Page,
-                File::Script,
-                File::Style,
-                File::Charts,
-                File::ChartsStyle,
-            ];
-            files.map(|file| {
-                let (_, text) = file.content();
-                header(&format!("\"{}\"", Hash128::of(text.as_bytes())))
+    fn asset(self) -> &'static Asset {
+        static ASSETS: LazyLock<[Asset; 5]> = LazyLock::new(|| {
+            File::ALL.map(|file| {
+                let (content_type, text) = file.content();
+                let asset = Asset::new(content_type, Bytes::from_static(text.as_bytes()));
+                match file {
+                    File::Page => asset.with_policy(POLICY),
+                    _ => asset,
+                }
             })
         });
-        TAGS[self as usize].clone()
+        &ASSETS[self as usize]
     }
+}
+
+/// This process, among those that a proxy may send the dashboard's questions to.
+static SERVER: LazyLock<Uuid> = LazyLock::new(Uuid::new_v4);
+
+#[derive(Serialize)]
+struct Points {
+    version: &'static str,
+    server: Uuid,
+    /// Milliseconds since 1970.
+    now: i64,
+    #[serde(flatten)]
+    columns: Columns,
 }
 
 pub fn get(call: &Call, part: Part) -> Result<Response<Body>, Problem> {
@@ -111,21 +120,7 @@ pub fn get(call: &Call, part: Part) -> Result<Response<Body>, Problem> {
 /// lies below it; nothing comes from elsewhere.
 #[utoipa::path(get, path = "/dashboard", tag = "service", responses((status = 200, description = "A page", body = String, content_type = "text/html")))]
 fn page(call: &Call, file: File) -> Response<Body> {
-    let (content_type, text) = file.content();
-    let tag = file.tag();
-    let mut response = if client_has(call.headers(), &tag) {
-        empty(StatusCode::NOT_MODIFIED)
-    } else {
-        with(StatusCode::OK, content_type, text)
-    };
-    let headers = response.headers_mut();
-    headers.extend(GUARDS);
-    headers.insert(ETAG, tag);
-    headers.insert(CACHE_CONTROL, NO_CACHE);
-    if file == File::Page {
-        headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-    }
-    response
+    file.asset().answer(call.headers())
 }
 
 /// What the dashboard draws
@@ -146,21 +141,13 @@ fn points(call: &Call) -> Result<Response<Body>, Problem> {
         .map(str::parse)
         .transpose()
         .map_err(|_| Problem::bad_request("after: must be a time in milliseconds since 1970"))?;
-    let Columns { at, series } = call.core.shared.metrics.after(after.unwrap_or(0));
-    let series = series.into_iter();
-    let series: Map<_, _> = series
-        .map(|(name, values)| (name.to_owned(), value!(values)))
-        .collect();
-    let now = clock::now().as_micros() / 1_000;
-    let mut response = json(
-        StatusCode::OK,
-        &value!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "now": now,
-            "at": at,
-            "series": Value::Object(series),
-        }),
-    );
+    let points = Points {
+        version: env!("CARGO_PKG_VERSION"),
+        server: *SERVER,
+        now: clock::now().as_micros() / 1_000,
+        columns: call.core.shared.metrics.after(after.unwrap_or(0)),
+    };
+    let mut response = json(StatusCode::OK, &points);
     let headers = response.headers_mut();
     headers.extend(GUARDS);
     headers.insert(CACHE_CONTROL, NO_STORE);
@@ -199,18 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn files_have_tags_of_their_own() {
-        let files = [
-            File::Page,
-            File::Script,
-            File::Style,
-            File::Charts,
-            File::ChartsStyle,
-        ];
-        for (nth, file) in files.iter().enumerate() {
+    fn files_stand_at_their_own_index() {
+        for (nth, file) in File::ALL.iter().enumerate() {
             assert_eq!(*file as usize, nth);
-            let tag = Hash128::of(file.content().1.as_bytes());
-            assert_eq!(file.tag(), header(&format!("\"{tag}\"")));
         }
     }
 

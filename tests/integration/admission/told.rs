@@ -177,6 +177,15 @@ fn a_refusal_leaves_the_connection_to_the_next_request() {
         refusal(&connection.response("POST").unwrap());
         connection.send(rest).unwrap();
         connection.ask(&get("/todos")).unwrap().expect(200);
+        // Several in a row, of which each begins in what ends the one before.
+        connection.send(begun).unwrap();
+        for _ in 0..3 {
+            refusal(&connection.response("POST").unwrap());
+            connection.send([rest, begun].concat()).unwrap();
+        }
+        refusal(&connection.response("POST").unwrap());
+        connection.send(rest).unwrap();
+        connection.ask(&get("/todos")).unwrap().expect(200);
         // Who asks whether to send it is told so by the end of the connection.
         let expecting = create.with("Expect", "100-continue");
         let bytes = expecting.bytes(&connection.authority());

@@ -65,8 +65,26 @@ fn a_bad_value_names_its_variable() {
 }
 
 #[test]
-fn what_is_not_in_this_version_is_refused_by_name() {
-    refused_naming(&Launch::new().env("JWT_JWKS_FILE", "x"), "JWT_JWKS_FILE");
+fn a_set_of_keys_that_is_none_is_refused_by_name() {
+    let launch = Launch::new().without("JWT_SECRET");
+    let file = launch.home().join("keys.json");
+    let path = file.display().to_string();
+    let of_file = launch.env("JWT_JWKS_FILE", &path);
+    refused_naming(&of_file, "JWT_JWKS_FILE");
+    for text in [
+        "",
+        "{}",
+        r#"{"keys":[]}"#,
+        r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#,
+    ] {
+        fs::write(&file, text).unwrap();
+        refused_naming(&of_file, "JWT_JWKS_FILE");
+    }
+    let both = of_file.env(
+        "JWT_SECRET",
+        "a secret of more than thirty-two bytes, for tests",
+    );
+    refused_naming(&both, "JWT_JWKS_FILE");
 }
 
 #[test]

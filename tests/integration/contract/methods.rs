@@ -6,7 +6,7 @@ use crate::harness::{Connection, Request, Response, get, options};
 const TODO: &str = "/todos/01890a5d-ac96-774b-bcce-b302099a8057";
 
 /// What each resource allows, OPTIONS apart.
-const RESOURCES: [(&str, &[&str]); 12] = [
+const RESOURCES: [(&str, &[&str]); 13] = [
     ("/todos", &["GET", "HEAD", "POST"]),
     (TODO, &["DELETE", "GET", "HEAD", "PUT"]),
     ("/operations/0-0", &["GET", "HEAD"]),
@@ -17,6 +17,7 @@ const RESOURCES: [(&str, &[&str]); 12] = [
     ("/metrics", &["GET", "HEAD"]),
     ("/openapi.json", &["GET", "HEAD"]),
     ("/dashboard", &["GET", "HEAD"]),
+    ("/docs/", &["GET", "HEAD"]),
     ("/dashboard/points", &["GET", "HEAD"]),
     ("/", &["GET", "HEAD"]),
 ];

@@ -6,6 +6,7 @@
 mod conventions;
 mod cursors;
 mod dashboard;
+mod docs;
 mod encodings;
 mod gift_codes;
 mod idempotency;

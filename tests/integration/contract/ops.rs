@@ -79,6 +79,7 @@ fn the_api_describes_itself() {
         ("/readyz", &["get"]),
         ("/metrics", &["get"]),
         ("/dashboard", &["get"]),
+        ("/docs/", &["get"]),
     ] {
         for method in methods {
             assert!(paths[path].get(method).is_some(), "{method} {path}");
@@ -93,7 +94,13 @@ fn the_root_names_the_service_and_links_on() {
     let server = shared();
     let text = server.anyone().ask(&get("/")).expect(200).text();
     assert!(text.to_lowercase().contains("millpond"), "{text}");
-    for link in ["/openapi.json", "/health", "/metrics", "/dashboard"] {
+    for link in [
+        "/openapi.json",
+        "/health",
+        "/metrics",
+        "/dashboard",
+        "/docs/",
+    ] {
         assert!(text.contains(link), "{link} in {text}");
     }
 }

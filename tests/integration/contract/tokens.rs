@@ -1,5 +1,6 @@
 //! Tokens that are accepted. Those that are not stand in `bad_input`.
 
+use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
@@ -117,6 +118,53 @@ fn audience_and_issuer_are_checked_where_configured() {
         &server,
         &token::with_claims(&claims(), server.launch().secret()),
     );
+}
+
+#[test]
+fn of_a_set_of_keys_a_token_names_its_own_or_none() {
+    let pair = |pair: Pair, from_pem: fn(&[u8]) -> Result<EncodingKey, _>| {
+        from_pem(pair.private.as_bytes()).unwrap()
+    };
+    let rsa = pair(Pair::rsa(), EncodingKey::from_rsa_pem);
+    let (old, new) = (
+        pair(Pair::ec(), EncodingKey::from_ec_pem),
+        pair(Pair::ec(), EncodingKey::from_ec_pem),
+    );
+    let stranger = pair(Pair::ec(), EncodingKey::from_ec_pem);
+    let public = |id: &str, algorithm, key| {
+        let mut public = Jwk::from_encoding_key(key, algorithm).unwrap();
+        public.common.key_id = Some(id.to_owned());
+        serde_json::to_value(public).unwrap()
+    };
+    let keys = json!({ "keys": [
+        public("old", Algorithm::ES256, &old),
+        public("new", Algorithm::ES256, &new),
+        public("other", Algorithm::RS256, &rsa),
+    ] });
+    let launch = launch().without("JWT_SECRET");
+    let file = launch.home().join("keys.json");
+    std::fs::write(&file, keys.to_string()).unwrap();
+    let server = launch
+        .env("JWT_JWKS_FILE", &file.display().to_string())
+        .start();
+    let by = |id, algorithm, key| token::signed_by(id, algorithm, &claims(), key);
+    accepts(&server, &by("old", Algorithm::ES256, &old));
+    accepts(&server, &by("new", Algorithm::ES256, &new));
+    accepts(&server, &by("other", Algorithm::RS256, &rsa));
+    // Who names none is held against each.
+    for key in [&old, &new] {
+        accepts(&server, &token::signed(Algorithm::ES256, &claims(), key));
+    }
+    refuses(&server, &by("old", Algorithm::ES256, &new));
+    refuses(&server, &by("gone", Algorithm::ES256, &old));
+    // The set says that this key is for RS256.
+    refuses(&server, &by("other", Algorithm::PS256, &rsa));
+    refuses(
+        &server,
+        &token::signed(Algorithm::ES256, &claims(), &stranger),
+    );
+    let known_to_all = EncodingKey::from_secret(keys.to_string().as_bytes());
+    refuses(&server, &by("old", Algorithm::HS256, &known_to_all));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::super::super::Key;
+use super::super::super::{Key, Options};
 use super::super::script::{Answer, Reply};
 use super::script::{Call, connect, key, lease_micros, with_test_clock};
 use super::{options, run};
@@ -16,21 +16,21 @@ use crate::domain::bucket::{Bucket, Rule, TOKENS_MAX};
 struct Model {
     rule: Rule,
     slots_max: u32,
-    lease_micros: u64,
+    /// How long leases live: every other holder has another deadline for its calls.
+    lives: [u64; 2],
     buckets: HashMap<Key, Bucket>,
-    /// Slots and deadline of each holder.
-    leases: HashMap<usize, (u32, u64)>,
+    /// Slots, deadline and life of each holder's lease.
+    leases: HashMap<usize, (u32, u64, u64)>,
 }
 
 impl Model {
     fn reply(&mut self, call: &Call) -> Reply {
-        let lease_micros = self.lease_micros;
-        for (_, deadline) in self.leases.values_mut() {
-            *deadline = (*deadline).min(call.now + lease_micros);
+        for (_, deadline, life) in self.leases.values_mut() {
+            *deadline = (*deadline).min(call.now + *life);
         }
         let (now, me) = (call.now, call.holder);
         self.leases
-            .retain(|holder, (_, deadline)| *holder == me || *deadline > now);
+            .retain(|holder, (_, deadline, _)| *holder == me || *deadline > now);
         let others: Vec<u32> = self.others(me).collect();
         let allowed = self.slots_max.saturating_sub(others.iter().sum());
         let mut mine = call.in_use.min(allowed);
@@ -51,11 +51,12 @@ impl Model {
             grant(u32::try_from(answer.granted).unwrap(), &mut room);
             buckets.push(answer);
         }
-        self.leases.insert(me, (mine, now + lease_micros));
+        let life = self.lives[me % 2];
+        self.leases.insert(me, (mine, now + life, life));
         if mine == 0 && me != 0 {
             self.leases.remove(&me);
         }
-        assert!(self.leases.values().map(|(count, _)| count).sum::<u32>() <= self.slots_max);
+        assert!(self.leases.values().map(|(count, ..)| count).sum::<u32>() <= self.slots_max);
         Reply {
             servers: u32::try_from(others.len() + 1).unwrap(),
             epoch: 0,
@@ -67,7 +68,7 @@ impl Model {
 
     fn others(&self, me: usize) -> impl Iterator<Item = u32> {
         let others = self.leases.iter().filter(move |(holder, _)| **holder != me);
-        others.map(|(_, (count, _))| *count)
+        others.map(|(_, (count, ..))| *count)
     }
 
     fn take(&mut self, key: &Key, now: u64, wanted: usize, room: u32) -> Answer {
@@ -125,12 +126,21 @@ fn the_script_is_the_bucket_of_the_domain() {
         for _ in 0..40 {
             let rule = any_rule(&mut dice);
             let slots_max = dice.random_range(0..12);
-            let options = options(rule, slots_max);
-            let script = connect(&source, &options).await;
+            let long = options(rule, slots_max);
+            let short = Options {
+                timeout: long.timeout / 4,
+                ..long.clone()
+            };
+            let both = [long, short];
+            assert_ne!(lease_micros(&both[0]), lease_micros(&both[1]));
+            let scripts = [
+                connect(&source, &both[0]).await,
+                connect(&source, &both[1]).await,
+            ];
             let mut model = Model {
                 rule,
                 slots_max,
-                lease_micros: lease_micros(&options),
+                lives: both.each_ref().map(lease_micros),
                 buckets: HashMap::new(),
                 leases: HashMap::new(),
             };
@@ -150,7 +160,7 @@ fn the_script_is_the_bucket_of_the_domain() {
                     with_slot,
                     now,
                 };
-                let mut said = call.send(&script).await.unwrap();
+                let mut said = call.send(&scripts[call.holder % 2]).await.unwrap();
                 said.epoch = 0;
                 assert_eq!(
                     said,
@@ -158,7 +168,9 @@ fn the_script_is_the_bucket_of_the_domain() {
                     "seed {seed}, {rule:?}, step {step}"
                 );
             }
-            script.close().await;
+            for script in scripts {
+                script.close().await;
+            }
         }
     });
 }
