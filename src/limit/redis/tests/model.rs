@@ -99,7 +99,9 @@ fn later(dice: &mut StdRng, now: u64) -> u64 {
     match dice.random_range(0..20) {
         0 => now.saturating_sub(dice.random_range(0..20_000_000)),
         1 => now + dice.random_range(0..3_600_000_000),
-        2..8 => now + dice.random_range(0..1_500_000),
+        // About as long as leases live, the short ones and the long.
+        2 => now + dice.random_range(0..40_000_000),
+        3..8 => now + dice.random_range(0..1_500_000),
         _ => now + dice.random_range(0..20_000),
     }
 }
