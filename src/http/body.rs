@@ -122,9 +122,9 @@ pub fn pass_over(
     socket: &Rc<Socket>,
     options: &Options,
 ) -> bool {
-    let is_known = body.bytes_max().is_some();
-    if !is_known || body.bytes_min() > options.body_bytes_max as u64 || headers.contains_key(EXPECT)
-    {
+    let most = options.body_bytes_max as u64;
+    let is_short = body.bytes_max().is_some_and(|bytes| bytes <= most);
+    if !is_short || headers.contains_key(EXPECT) {
         return false;
     }
     let Unread::Coming(mut body) = body else {

@@ -130,8 +130,7 @@ pub async fn serve(core: Rc<Core>, socket: Rc<Socket>, request: Request<Unread>)
     let stage = &call.core.shared.stage;
     // Who comes too early comes back on a new connection, which the hot loop owns. What is left of a
     // body stands in the way of the next request.
-    let closes = stage.is_draining() || stage.is_starting() || !call.is_rid_of_body();
-    if closes {
+    if stage.is_draining() || stage.is_starting() || !call.is_rid_of_body() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     call.core.metrics.request(

@@ -18,8 +18,8 @@ use crate::domain::bucket::{Bucket, Rule};
 
 /// Shards: more than cores, so that two rarely meet.
 const SHARDS: usize = 64;
-/// Buckets of one shard, at most: a million in all, some 100 MB with addresses or short names. Beyond, newcomers of a shard have
-/// one bucket together, so that nobody gets more than his own would give.
+/// Buckets of one shard, at most: a million in all, some 100 MB with addresses or short names. Beyond,
+/// newcomers of a shard have one bucket together, so that nobody gets more than his own would give.
 const SHARD_KEYS_MAX: usize = 1 << 14;
 /// Buckets of a shard below which nothing is swept.
 const SWEEP_KEYS_MIN: usize = 64;

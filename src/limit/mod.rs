@@ -272,7 +272,8 @@ impl Core {
         }
     }
 
-    /// Tells the fleet that this core needs nothing any more. Takes no longer than twice Redis' deadline.
+    /// Tells the fleet that this core needs nothing any more. Takes no longer than twice Redis'
+    /// deadline.
     pub async fn close(&self) {
         match self {
             Core::Local(_) => {}

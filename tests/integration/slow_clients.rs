@@ -115,6 +115,24 @@ fn a_stalled_body_is_closed_and_has_no_effect() {
 }
 
 #[test]
+fn a_stalled_body_that_nobody_wants_is_not_waited_for_any_longer() {
+    for hot_path in ["on", "off"] {
+        let launch = Launch::new()
+            .env("HOT_PATH", hot_path)
+            .env("BODY_TIMEOUT", DEADLINE)
+            .env("IDLE_TIMEOUT", "60s");
+        let server = launch.start();
+        let bytes = post("/todos", &json!({ "title": "t" })).bytes("h");
+        let started = Instant::now();
+        let mut connection = server.connect();
+        connection.send(&bytes[..bytes.len() - 5]).unwrap();
+        connection.response("POST").unwrap().problem(401);
+        assert_eq!(connection.end(), Ended::Closed);
+        assert!(started.elapsed() < GONE);
+    }
+}
+
+#[test]
 fn an_idle_connection_is_closed() {
     let server = Launch::new().env("IDLE_TIMEOUT", DEADLINE).start();
     let mut connection = server.connect();

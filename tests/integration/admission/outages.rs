@@ -33,6 +33,12 @@ fn is_away(server: &Server) -> bool {
     metric(&mut server.anyone(), "limiter_cores_without_redis") > 0
 }
 
+/// Waits until Redis decides.
+#[track_caller]
+fn decides_again(server: &Server) {
+    eventually("Redis decides", SOON, || (!is_away(server)).then_some(()));
+}
+
 /// The statuses of `count` writes, and how long each took, in order of time.
 fn timed(client: &mut Client, count: usize) -> (Vec<u16>, Vec<Duration>) {
     let mut statuses = vec![];
@@ -78,9 +84,7 @@ fn a_killed_redis_leaves_each_key_its_share_of_what_was_left() {
     assert!(metric(&mut alice, "limiter_without_redis_total") >= 200);
 
     redis.start_again();
-    eventually("Redis decides again", SOON, || {
-        (!is_away(&server)).then_some(())
-    });
+    decides_again(&server);
     let decided = alice.ask(&write());
     assert_eq!(decided.header("X-RateLimit-Source"), None);
     assert_eq!(decided.must("X-RateLimit-Remaining"), "29.00");
@@ -145,9 +149,7 @@ fn open_lets_all_pass_and_closed_none_and_both_at_once() {
 
     redis.signal("CONT");
     for server in [&open, &closed] {
-        eventually("Redis decides again", SOON, || {
-            (!is_away(server)).then_some(())
-        });
+        decides_again(server);
         assert!(pass_of(&mut server.user("bob"), 1) == 1);
     }
 }
@@ -159,7 +161,7 @@ fn a_server_starts_without_redis_and_finds_it_later() {
     let server = launch(&redis.url(), "closed").start();
     assert_eq!(server.user("alice").ask(&write()).status, 503);
     redis.start_again();
-    eventually("Redis decides", SOON, || (!is_away(&server)).then_some(()));
+    decides_again(&server);
     assert_eq!(pass_of(&mut server.user("alice"), 31), 30);
 }
 
@@ -173,9 +175,7 @@ fn a_redis_that_answers_too_late_is_as_good_as_away() {
     let (statuses, times) = timed(&mut alice, 200);
     bounded(&times);
     assert!(statuses.iter().all(|status| matches!(status, 404 | 429)));
-    eventually("Redis decides again", SOON, || {
-        (!is_away(&server)).then_some(())
-    });
+    decides_again(&server);
 }
 
 #[test]
@@ -203,9 +203,7 @@ fn a_connection_that_is_dead_without_a_word_is_made_anew() {
     assert_eq!(pass_of(&mut alice, 5), 5);
     gate.strand();
     eventually("it is noticed", SOON, || is_away(&server).then_some(()));
-    eventually("Redis decides again", SOON, || {
-        (!is_away(&server)).then_some(())
-    });
+    decides_again(&server);
     assert_eq!(alice.ask(&write()).header("X-RateLimit-Source"), None);
 }
 
@@ -221,9 +219,7 @@ fn a_redis_that_takes_no_writes_is_as_good_as_away() {
     assert!(statuses.iter().all(|status| matches!(status, 404 | 429)));
     assert!(is_away(&server));
     redis.command(&["REPLICAOF", "NO", "ONE"]);
-    eventually("Redis decides again", SOON, || {
-        (!is_away(&server)).then_some(())
-    });
+    decides_again(&server);
 }
 
 #[test]
@@ -236,6 +232,6 @@ fn a_redis_that_is_silent_at_the_start_keeps_nobody_waiting() {
     bounded(&times);
     assert!(statuses.iter().all(|status| *status == 404));
     gate.open();
-    eventually("Redis decides", SOON, || (!is_away(&server)).then_some(()));
+    decides_again(&server);
     assert_eq!(pass_of(&mut server.user("bob"), 31), 30);
 }
