@@ -101,8 +101,9 @@ pub(super) struct Script {
     prefix: String,
     /// The first four arguments, which never change.
     limits: [Value; 4],
-    /// Since when no call has succeeded, or the connection is made anew.
-    silent: Cell<Stopwatch>,
+    /// Since when all calls have failed, or the connection is made anew. A server that slept has
+    /// heard nothing either, and its connection may be well.
+    silent: Cell<Option<Stopwatch>>,
 }
 
 impl Script {
@@ -127,7 +128,7 @@ impl Script {
                     u64::try_from(leased::life(options.timeout).as_micros()).unwrap_or(u64::MAX),
                 ),
             ],
-            silent: Cell::new(Stopwatch::start()),
+            silent: Cell::default(),
         }
     }
 
@@ -151,7 +152,7 @@ impl Script {
     ) -> Result<Reply, Failed> {
         let replied = self.ask(lease, plain, with_slot, extra).await;
         match &replied {
-            Ok(_) => self.silent.set(Stopwatch::start()),
+            Ok(_) => self.silent.set(None),
             // One that is not there is being made already.
             Err(Failed::Unconnected) => {}
             Err(_) => self.connect_anew_if_silent(),
@@ -195,10 +196,12 @@ impl Script {
     /// Has a connection that nothing has come of for long made anew, in the background.
     fn connect_anew_if_silent(&self) {
         let limit = SILENCE_MIN.max(SILENCE_DEADLINES * self.deadline);
-        if self.silent.get().elapsed() < limit {
+        let since = self.silent.get().unwrap_or_else(Stopwatch::start);
+        if since.elapsed() < limit {
+            self.silent.set(Some(since));
             return;
         }
-        self.silent.set(Stopwatch::start());
+        self.silent.set(Some(Stopwatch::start()));
         let client = self.client.clone();
         // What comes of it shows with the next call.
         tokio::spawn(async move {
