@@ -12,7 +12,7 @@ SKIPPED = echo "lint: $(1) is not installed: $(2)" >&2
 TO_COME = @echo "make $@: to come; $(1)" >&2; exit 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-chaos fuzz lint lint-rust lint-deps lint-shell fmt doc seed token hooks no-user clean \
+.PHONY: help run build test test-chaos fuzz lint lint-rust lint-deps lint-shell lint-prometheus lint-k8s fmt doc seed token hooks no-user clean \
 	bench bench-quick bench-instructions flamegraph up down run-fleet
 
 help: ## List the verbs
@@ -41,7 +41,7 @@ test-chaos: up ## Kill and stop everything under load for a while: make test-cha
 fuzz: ## Search for streams that the hot loop gets wrong: make fuzz SECONDS=60 TARGET=streams|limited (needs c++)
 	@fuzz/run.sh $(or $(SECONDS),60) $(or $(TARGET),streams)
 
-lint: lint-rust lint-deps lint-shell ## Check formatting, clippy, dependencies and shell scripts
+lint: lint-rust lint-deps lint-shell lint-prometheus lint-k8s ## Check formatting, clippy, dependencies, shell scripts, alerts and manifests
 
 lint-rust:
 	@if cargo fmt --version >/dev/null 2>&1; then set -x; cargo fmt --check; \
@@ -64,6 +64,24 @@ lint-deps:
 lint-shell:
 	@if $(call HERE,shellcheck); then set -x; shellcheck -x .ci/run .githooks/* docker/*.sh docker/stack/*.sh bench/*.sh fuzz/*.sh; \
 	else $(call SKIPPED,shellcheck,shell scripts are not checked); fi
+
+# With the configuration go the alerts that it names.
+lint-prometheus:
+	@if $(call HERE,promtool); then set -x; promtool check config docker/prometheus/prometheus.yml && \
+		promtool test rules docker/prometheus/alerts.test.yml; \
+	else $(call SKIPPED,promtool,alerts are not checked (it comes with prometheus)); fi
+
+# The oldest and the newest Kubernetes that the manifests are for. A kind that the validator has no
+# schema of it only warns of: here any word of it is an error.
+lint-k8s:
+	@if ! { $(call HERE,kubectl) && $(call HERE,kubernetes-validate); }; then \
+		$(call SKIPPED,kubectl or kubernetes-validate,manifests are not held against the schema of Kubernetes); \
+	else for overlay in k8s/overlays/*; do for version in 1.30 1.37; do \
+		echo "kubectl kustomize $$overlay | kubernetes-validate --strict --kubernetes-version $$version" >&2; \
+		built=$$(kubectl kustomize "$$overlay") || exit 1; \
+		said=$$(echo "$$built" | kubernetes-validate --strict --quiet --kubernetes-version "$$version" - 2>&1) && \
+			[ -z "$$said" ] || { echo "$$said" >&2; exit 1; }; \
+	done; done; fi
 
 fmt: ## Format the code
 	cargo fmt

@@ -4,7 +4,7 @@
 //! aborts there, without a goodbye to anybody, as `kill -9` would; `3*off->return` does so at the
 //! fourth time. Without the feature a point is nothing at all.
 
-/// A step of the fleet that a crash may follow.
+/// A step that a crash may follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     /// Partitions were assigned; nothing is read yet.
@@ -29,9 +29,11 @@ pub enum Point {
     AfterAcknowledge,
     /// Nothing is left to do for any batch.
     AfterSettle,
+    /// Dead letters are in the log again, and still letters.
+    Resent,
 }
 
-pub const POINTS: [(Point, &str); 11] = [
+pub const POINTS: [(Point, &str); 12] = [
     (Point::Assigned, "worker::assigned"),
     (Point::PositionsRead, "worker::positions-read"),
     (Point::Swept, "worker::swept"),
@@ -43,6 +45,7 @@ pub const POINTS: [(Point, &str); 11] = [
     (Point::AfterPublish, "worker::after-publish"),
     (Point::AfterAcknowledge, "worker::after-acknowledge"),
     (Point::AfterSettle, "worker::after-settle"),
+    (Point::Resent, "redrive::resent"),
 ];
 
 impl Point {

@@ -1,11 +1,13 @@
-//! What this process leans on, and whether it answers: for `/ready?verbose` and the log. Nothing
-//! is decided by it.
+//! What this process leans on, and whether it answers: for `/ready?verbose`, the metrics and the log.
+//! Nothing is decided by it.
 
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{info, warn};
+
+use crate::metrics::Metrics;
 
 /// One such service. Clones are the same one.
 #[derive(Clone)]
@@ -17,11 +19,18 @@ struct Inner {
 }
 
 impl Link {
-    /// It is taken to answer until it is known not to.
+    /// It is taken to answer until it is known not to. A gauge says which.
     #[must_use]
-    pub fn new(name: &'static str) -> Self {
+    pub fn new(name: &'static str, metrics: &Metrics) -> Self {
         let answers = AtomicBool::new(true);
-        Self(Arc::new(Inner { name, answers }))
+        let link = Self(Arc::new(Inner { name, answers }));
+        let gauged = link.clone();
+        metrics.flag(
+            &format!("{name}_up"),
+            &format!("Whether {name} answered when it was asked last"),
+            move || gauged.is_up(),
+        );
+        link
     }
 
     #[must_use]
@@ -55,7 +64,8 @@ mod tests {
 
     #[test]
     fn a_link_is_what_was_seen_last() {
-        let link = Link::new("PostgreSQL");
+        let metrics = Metrics::new(0);
+        let link = Link::new("postgresql", &metrics);
         let same = link.clone();
         assert!(link.is_up());
         link.fails("connection refused");

@@ -241,7 +241,15 @@ fn what_the_documents_name_is_there() {
     let proofs = proofs.map(|name| format!("tests/integration/{name}"));
     let texts = [read("README.md"), read("CONTRIBUTING.md")];
     let is_path = |name: &&str| {
-        let roots = ["src/", "tests/", "sql/", "docker/", ".ci/", "deny.toml"];
+        let roots = [
+            "src/",
+            "tests/",
+            "sql/",
+            "docker/",
+            "k8s/",
+            ".ci/",
+            "deny.toml",
+        ];
         roots.iter().any(|root| name.starts_with(root))
     };
     let paths = texts.iter().flat_map(|text| quoted(text)).filter(is_path);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{App, DataDir, OpenError, nothing_yet};
+use super::{App, DataDir, OpenError, database_file, nothing_yet};
 use crate::clock::{self, Stopwatch};
 use crate::feed::{Publisher, Subscriber};
 use crate::log::{Appender, Consumer};
@@ -37,7 +37,7 @@ pub struct Options {
 /// # Errors
 /// What cannot be opened or started; nothing goes on running then.
 pub fn open(data_dir: DataDir, options: Options) -> Result<App, OpenError> {
-    let file = data_dir.path().join("millpond.db");
+    let file = database_file(data_dir.path());
     let store = Store::Sqlite(sqlite::Store::open(&file, options.store)?);
     let reader = store.reader();
     let positions = runtime::single_threaded()?.block_on(reader.positions());

@@ -55,6 +55,11 @@ impl DataDir {
     }
 }
 
+/// The database of a process alone.
+pub(super) fn database_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("millpond.db")
+}
+
 /// Where a process alone listens for `millpond seed`.
 #[must_use]
 pub fn control_socket(data_dir: &Path) -> PathBuf {

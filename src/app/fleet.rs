@@ -155,7 +155,10 @@ pub fn open(options: &Options, serving_threads: usize) -> Result<App, OpenError>
     let metrics = Arc::new(Metrics::new(serving_threads));
     let (published, marks) = nothing_yet(options.log.partitions);
     let encoder = Encoder::spawn(&published)?;
-    let (database, kafka) = (Link::new("postgresql"), Link::new("kafka"));
+    let (database, kafka) = (
+        Link::new("postgresql", &metrics),
+        Link::new("kafka", &metrics),
+    );
     let links = vec![database.clone(), kafka.clone()];
     let refresher = Refresher {
         options: options.clone(),

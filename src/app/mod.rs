@@ -4,11 +4,13 @@
 //! worker of a fleet.
 
 mod alone;
+mod applied;
 mod data_dir;
 pub mod dead_letters;
 pub mod fleet;
 mod limiter;
 mod reach;
+pub mod redrive;
 pub mod seed;
 pub mod worker;
 
@@ -21,6 +23,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use alone::{Options, open};
+use data_dir::database_file;
 pub use data_dir::{DataDir, control_socket, kept_secret};
 pub use limiter::limiter;
 
@@ -125,8 +128,16 @@ pub struct App {
     data_dir: Option<DataDir>,
 }
 
+fn gauge_ready(metrics: &Metrics, stage: &Stage) {
+    let stage = stage.clone();
+    metrics.flag("ready", "Whether requests should be sent here", move || {
+        stage.ready().is_ok()
+    });
+}
+
 impl App {
     fn gauge(&self) {
+        gauge_ready(&self.metrics, &self.stage);
         let log = self.log.clone();
         self.metrics.gauge(
             "log_queue_commands",

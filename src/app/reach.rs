@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::OpenError;
 use crate::kafka::SetupError;
+use crate::log::kafka::Doubt;
 use crate::snapshot::reload::LoadError;
 use crate::store;
 
@@ -46,6 +47,18 @@ impl From<store::OpenError> for Missing {
             variable,
             problem: error.to_string(),
         })
+    }
+}
+
+impl From<Doubt> for Missing {
+    fn from(doubt: Doubt) -> Self {
+        match doubt {
+            Doubt::Strange(strange) => Self::ForGood(OpenError::Config {
+                variable: "KAFKA_TODO_TOPIC",
+                problem: strange.to_string(),
+            }),
+            Doubt::Unreachable(reason) => Self::Yet("KAFKA_BROKERS", reason),
+        }
     }
 }
 

@@ -49,7 +49,11 @@ pub fn start(options: Options) -> io::Result<Running> {
     let metrics = Arc::new(Metrics::new(1));
     let stage = Stage::default();
     let stop = CancellationToken::new();
-    let (database, kafka) = (Link::new("postgresql"), Link::new("kafka"));
+    super::gauge_ready(&metrics, &stage);
+    let (database, kafka) = (
+        Link::new("postgresql", &metrics),
+        Link::new("kafka", &metrics),
+    );
     let links = vec![database.clone(), kafka.clone()];
     let observe = observer(&metrics, database, kafka);
     let runtime = runtime::single_threaded()?;

@@ -1,6 +1,7 @@
 //! The command line: from arguments and the environment to what is done.
 
 mod database;
+mod dead_letters;
 mod health;
 mod limiter;
 mod places;
@@ -18,6 +19,7 @@ use clap::error::Result as Parsed;
 use clap::{Parser, Subcommand};
 
 use crate::app::fleet::{self, Wanted};
+use crate::app::redrive::RedriveError;
 use crate::app::worker::WorkError;
 use crate::app::{self, OpenError};
 use crate::clock;
@@ -25,6 +27,7 @@ use crate::config::{BadConfig, Config, EXIT_CONFIG, Purpose, Settings, span};
 use crate::domain::Position;
 use crate::http::auth::{self, Key};
 use crate::limit::Unfit;
+use crate::runtime;
 use crate::seed::TODOS_MAX;
 
 /// A to-do and gift-code API: reads from pre-serialised bytes, writes through a log.
@@ -64,11 +67,24 @@ enum Command {
     },
     /// Bring the database's schema up to date (serving alone does so by itself)
     Migrate,
-    /// List the commands that could not be applied, and why; of a fleet, from DATABASE_URL
+    /// List the commands that could not be applied, and why
     DeadLetters {
         /// Show this one whole, as in 3-1207
         #[arg(long)]
         position: Option<Position>,
+    },
+    /// Send dead letters to the log again, once what was wrong is mended; safe to repeat
+    ///
+    /// A command goes behind all others of its todo, and has one effect however often it is sent
+    /// within a day: a run that breaks off is to be repeated by then. Alone, no server may run
+    /// meanwhile; in a fleet a worker must. Status 1 says that a letter is left or is dead again.
+    Redrive {
+        /// Those to send, as in 3-1207 3-1300
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        positions: Vec<Position>,
+        /// Send all there are
+        #[arg(long)]
+        all: bool,
     },
     /// Load the limits' script at `REDIS_URL` and exercise it
     LimiterCheck {
@@ -84,10 +100,22 @@ impl Command {
     fn purpose(&self) -> Purpose {
         match self {
             Self::Serve => Purpose::Serve,
-            Self::Seed { .. } => Purpose::Write,
+            Self::Seed { .. } | Self::Redrive { .. } => Purpose::Write,
             Self::Token { .. } => Purpose::Sign,
             Self::Migrate | Self::DeadLetters { .. } => Purpose::Database,
             Self::LimiterCheck { .. } | Self::Healthcheck => Purpose::Ask,
+        }
+    }
+
+    /// Whether it may go on for long, and has no end of its own to come to when it is told to.
+    fn may_wait(&self) -> bool {
+        match self {
+            Self::Seed { .. }
+            | Self::Migrate
+            | Self::DeadLetters { .. }
+            | Self::Redrive { .. }
+            | Self::LimiterCheck { .. } => true,
+            Self::Serve | Self::Token { .. } | Self::Healthcheck => false,
         }
     }
 }
@@ -131,6 +159,8 @@ enum Failed {
     #[error(transparent)]
     Work(#[from] WorkError),
     #[error(transparent)]
+    Redrive(#[from] RedriveError),
+    #[error(transparent)]
     Limiter(#[from] Unfit),
     #[error("{0}: {1}")]
     Io(&'static str, io::Error),
@@ -147,7 +177,9 @@ impl Failed {
     fn is_config(&self) -> bool {
         let open = match self {
             Self::Config(_) => return true,
-            Self::Open(open) | Self::Work(WorkError::Open(open)) => open,
+            Self::Open(open)
+            | Self::Work(WorkError::Open(open))
+            | Self::Redrive(RedriveError::Open(open)) => open,
             _ => return false,
         };
         matches!(open, OpenError::Config { .. })
@@ -211,12 +243,19 @@ fn run(cli: Cli) -> Result<(), Failed> {
         println!("the configuration is good");
         return Ok(());
     }
+    if command.may_wait() {
+        runtime::end_by_signal().map_err(|error| Failed::Io("cannot start", error))?;
+    }
     match command {
         Command::Serve => serve::serve(&config, fleet.as_ref()),
         Command::Seed { todos } => seed::seed(config, fleet.as_ref(), todos),
         Command::Token { sub, ttl } => token(&config, &sub, ttl),
         Command::Migrate => database::migrate(config),
-        Command::DeadLetters { position } => database::dead_letters(&config, position),
+        Command::DeadLetters { position } => dead_letters::dead_letters(&config, position),
+        // Named or all: one of them was asked for.
+        Command::Redrive { positions, .. } => {
+            dead_letters::redrive(config, fleet.as_ref(), positions)
+        }
         Command::LimiterCheck { bench } => limiter::check(&config.limits, bench),
         Command::Healthcheck => health::check(config.listen),
     }
@@ -285,7 +324,7 @@ fn token(config: &Config, user: &str, ttl: Duration) -> Result<(), Failed> {
             eprintln!("signed with the secret kept in {}", data_dir.display());
             kept_secret(data_dir)?
         }
-        Key::Public(_) => {
+        Key::Public(_) | Key::Followed(..) => {
             let problem = "is not set: public keys check tokens and cannot sign one";
             return Err(BadConfig {
                 variable: "JWT_SECRET",

@@ -31,7 +31,10 @@ pub fn serve(config: &Config, fleet: Option<&fleet::Options>) -> Result<(), Fail
     runtime::keep_pages_small();
     let deployment = Deployment::of(config, fleet)?;
     let places = Place::all(config, deployment.sharing())?;
-    let auth = authenticator(config)?;
+    let auth = Arc::new(authenticator(config)?);
+    if let Key::Followed(file, _) = &config.auth.key {
+        runtime.spawn(http::follow_keys(file.clone(), Arc::clone(&auth)));
+    }
     let serving_threads = config.cores.count + usize::from(config.admin.is_some());
     let app = deployment.open(config, serving_threads)?;
     let limiter = app::limiter(&config.limits, &app.metrics)?;
@@ -123,7 +126,12 @@ impl<'a> Deployment<'a> {
     }
 }
 
-fn shared(options: http::Options, auth: Authenticator, limiter: Limiter, app: &App) -> Arc<Shared> {
+fn shared(
+    options: http::Options,
+    auth: Arc<Authenticator>,
+    limiter: Limiter,
+    app: &App,
+) -> Arc<Shared> {
     Arc::new(Shared {
         limit_headers: LimitHeaders::new(limiter.options().rate, limiter.options().slots_max),
         limiter,
@@ -165,7 +173,7 @@ fn authenticator(config: &Config) -> Result<Authenticator, Failed> {
             }
             Vec::new()
         }
-        Key::Public(_) => Vec::new(),
+        Key::Public(_) | Key::Followed(..) => Vec::new(),
     };
     Ok(Authenticator::new(config.auth.clone(), &kept))
 }

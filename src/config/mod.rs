@@ -15,7 +15,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::http;
-use crate::http::auth::{self, CheckingKey};
+use crate::http::auth::{self, CheckingKey, KeyFile};
 use crate::runtime::{Cores, LogFormat, Shutdown};
 use crate::{feed, limit, log, store};
 pub use fleet::{Database, Fleet, Log, Purpose};
@@ -299,7 +299,7 @@ impl Settings {
             ("JWT_PUBLIC_KEY", self.jwt_public_key.as_deref()),
             ("JWT_PUBLIC_KEY_FILE", self.jwt_public_key_file.as_deref()),
         )?;
-        let key_set = values::file_text("JWT_JWKS_FILE", self.jwt_jwks_file.as_deref())?;
+        let key_set = values::named(self.jwt_jwks_file.as_deref());
         match (secret, public_key, key_set) {
             (Some(_), Some(_), _) => Err(bad("JWT_PUBLIC_KEY", "set this or JWT_SECRET, not both")),
             (Some(_), _, Some(_)) => Err(bad("JWT_JWKS_FILE", "set this or JWT_SECRET, not both")),
@@ -315,11 +315,11 @@ impl Settings {
             }
             (Some(secret), ..) => Ok(auth::Key::Secret(secret.into_bytes())),
             (_, Some(pem), _) => match CheckingKey::of_pem(&pem) {
-                Ok(key) => Ok(auth::Key::Public(vec![key])),
+                Ok(key) => Ok(auth::Key::Public(key)),
                 Err(problem) => Err(bad("JWT_PUBLIC_KEY", problem.to_string())),
             },
-            (_, _, Some(json)) => match CheckingKey::set_of(&json) {
-                Ok(keys) => Ok(auth::Key::Public(keys)),
+            (_, _, Some(path)) => match KeyFile::open(path) {
+                Ok((file, keys)) => Ok(auth::Key::Followed(file, keys)),
                 Err(problem) => Err(bad("JWT_JWKS_FILE", problem.to_string())),
             },
             (None, None, None) => Ok(auth::Key::Kept),

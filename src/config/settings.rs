@@ -52,7 +52,7 @@ pub struct Settings {
     /// File that holds JWT_PUBLIC_KEY
     #[arg(long, env, global = true)]
     pub(super) jwt_public_key_file: Option<PathBuf>,
-    /// File of public keys (a JSON Web Key Set), read at the start, instead of JWT_PUBLIC_KEY
+    /// File of public keys (a JSON Web Key Set) instead of JWT_PUBLIC_KEY; followed while it has good ones
     #[arg(long, env, global = true)]
     pub(super) jwt_jwks_file: Option<PathBuf>,
     /// Audience that a token must name [default: any]

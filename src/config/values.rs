@@ -91,7 +91,7 @@ pub fn file_text(variable: &'static str, file: Option<&Path>) -> Result<Option<S
 }
 
 /// An empty variable is one that is not set.
-fn named(file: Option<&Path>) -> Option<&Path> {
+pub fn named(file: Option<&Path>) -> Option<&Path> {
     file.filter(|path| !path.as_os_str().is_empty())
 }
 

@@ -10,13 +10,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Action, Command, Decision, Effect, Hash128, KeyRecord, Outcome, Position, State, Timestamp,
-    Todo, decide,
+    Action, Command, DeadLetter, Decision, Effect, Hash128, KeyRecord, Outcome, Position, State,
+    Timestamp, Todo, decide,
 };
-
-/// Bytes of a dead letter's reason, at most; the rest is cut off. It may quote what the record holds,
-/// and travels through the feed.
-const REASON_BYTES_MAX: usize = 384;
 
 /// What deciding a batch has to know of the store.
 #[derive(Debug, Default)]
@@ -90,16 +86,6 @@ pub struct Recorded {
     /// Who may see it; empty where the command could not be read.
     pub user: String,
     pub outcome: Outcome,
-}
-
-/// A record that had no effect because it could not be decoded, decided or stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    pub position: Position,
-    pub user: String,
-    pub reason: String,
-    /// The record as it stood in the log.
-    pub payload: Vec<u8>,
 }
 
 /// What a store has to write for a batch, in one transaction.
@@ -185,8 +171,7 @@ impl Fold {
 
     /// Enters a record that cannot be decided as a dead letter.
     pub fn bury(&mut self, mut letter: DeadLetter) {
-        let end = letter.reason.floor_char_boundary(REASON_BYTES_MAX);
-        letter.reason.truncate(end);
+        letter.cut_reason();
         self.changes.outcomes.push(Recorded {
             position: letter.position,
             user: letter.user.clone(),

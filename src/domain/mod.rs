@@ -7,6 +7,7 @@ mod applied;
 mod batch;
 pub mod bucket;
 mod command;
+mod dead_letter;
 mod decide;
 mod fold;
 mod hash;
@@ -20,8 +21,9 @@ pub use batch::{Batch, LastRecord, Payload, Record, Stored};
 #[cfg(test)]
 pub(crate) use command::tests::command as any_command;
 pub use command::{Action, Command, DecodeError, Idempotency, IfMatch};
+pub use dead_letter::DeadLetter;
 pub use decide::{Decision, Effect, KeyRecord, State, decide};
-pub use fold::{Change, Changes, DeadLetter, Fold, Issued, Loaded, Needs, NewKey, Recorded};
+pub use fold::{Change, Changes, Fold, Issued, Loaded, Needs, NewKey, Recorded};
 pub use hash::Hash128;
 pub use outcome::{Outcome, Rejection};
 pub use position::{Position, Range};

@@ -2,12 +2,14 @@
 //!
 //! Every failure is the same 401: a client that guesses learns nothing from the answer.
 
+use arc_swap::ArcSwap;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use jsonwebtoken::{
     Algorithm, EncodingKey, Header, TokenData, Validation, decode, decode_header, encode,
 };
 use serde::{Deserialize, Serialize};
 
+pub use super::key_file::KeyFile;
 pub use super::keys::CheckingKey;
 use super::response::Problem;
 use super::tokens::{Good, Tokens};
@@ -30,8 +32,9 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub enum Key {
     Secret(Vec<u8>),
-    /// At least one.
-    Public(Vec<CheckingKey>),
+    Public(CheckingKey),
+    /// At least one, and where others may come from.
+    Followed(KeyFile, Vec<CheckingKey>),
     /// A random secret that is made at the first start and kept.
     Kept,
 }
@@ -56,8 +59,16 @@ struct Claims<'a> {
 
 /// Checks bearer tokens.
 pub struct Authenticator {
+    keys: ArcSwap<Keys>,
+    /// What every token is held to.
+    rules: Validation,
+}
+
+struct Keys {
     /// With what each of them is held to.
     keys: Vec<(CheckingKey, Validation)>,
+    /// Which keys these are: what was found good with others is to be checked again.
+    generation: u64,
 }
 
 impl Authenticator {
@@ -67,9 +78,10 @@ impl Authenticator {
         let keys = match options.key {
             Key::Secret(secret) => vec![CheckingKey::secret(&secret)],
             Key::Kept => vec![CheckingKey::secret(kept)],
-            Key::Public(keys) => keys,
+            Key::Public(key) => vec![key],
+            Key::Followed(_, keys) => keys,
         };
-        let mut validation = Validation {
+        let mut rules = Validation {
             leeway: LEEWAY_S,
             validate_nbf: true,
             validate_aud: options.audience.is_some(),
@@ -77,25 +89,24 @@ impl Authenticator {
         };
         let mut required = vec!["exp", "sub"];
         if let Some(audience) = options.audience {
-            validation.set_audience(&[audience]);
+            rules.set_audience(&[audience]);
             required.push("aud");
         }
         if let Some(issuer) = options.issuer {
-            validation.set_issuer(&[issuer]);
+            rules.set_issuer(&[issuer]);
             required.push("iss");
         }
-        validation.set_required_spec_claims(&required);
-        let with_rules = |key: CheckingKey| {
-            let algorithms = key.algorithms.clone();
-            let validation = Validation {
-                algorithms,
-                ..validation.clone()
-            };
-            (key, validation)
-        };
+        rules.set_required_spec_claims(&required);
         Self {
-            keys: keys.into_iter().map(with_rules).collect(),
+            keys: ArcSwap::from_pointee(Keys::new(keys, &rules, 0)),
+            rules,
         }
+    }
+
+    /// From now on tokens are checked with these keys, those too that were found good before.
+    pub fn renew(&self, keys: &[CheckingKey]) {
+        self.keys
+            .rcu(|old| Keys::new(keys.to_vec(), &self.rules, old.generation + 1));
     }
 
     /// The user of a request; `tokens` are those that the core has checked.
@@ -114,9 +125,28 @@ impl Authenticator {
         }
         let token = bearer(headers).filter(|token| token.len() <= TOKEN_BYTES_MAX);
         let now_s = now.as_micros().div_euclid(1_000_000);
+        let keys = self.keys.load();
+        tokens.keep_those_of(keys.generation);
         token
-            .and_then(|token| tokens.user(token, now_s, |token| self.check(token)))
+            .and_then(|token| tokens.user(token, now_s, |token| keys.check(token)))
             .ok_or_else(|| Problem::unauthorized(true))
+    }
+}
+
+impl Keys {
+    fn new(keys: Vec<CheckingKey>, rules: &Validation, generation: u64) -> Self {
+        let with_rules = |key: CheckingKey| {
+            let algorithms = key.algorithms.clone();
+            let validation = Validation {
+                algorithms,
+                ..rules.clone()
+            };
+            (key, validation)
+        };
+        Self {
+            keys: keys.into_iter().map(with_rules).collect(),
+            generation,
+        }
     }
 
     /// The token as the first key that it may be signed with has it, if that is good.
@@ -204,7 +234,7 @@ mod tests {
             audience: None,
             issuer: None,
         };
-        let good = Authenticator::new(options, &[]).check(&token)?;
+        let good = Authenticator::new(options, &[]).keys.load().check(&token)?;
         assert_eq!(good.user, "alice");
         Some(good.until_s)
     }

@@ -24,6 +24,7 @@ mod gate;
 mod gifts;
 mod headers;
 mod hot;
+mod key_file;
 mod keys;
 mod listener;
 mod openapi;
@@ -56,6 +57,7 @@ pub use self::core::{Core, Surface, serve};
 pub use admission::{Options as Admission, RateScope, SlotScope};
 pub use balance::{Newcomers, Place, places};
 pub use dashboard::keep_points;
+pub use key_file::follow_keys;
 pub use listener::{Sharing, bind, is_listened_to, local_address, probe};
 pub use stamp::{Fixed as LimitHeaders, Told};
 // Parts of the request path, for counting their instructions.
@@ -103,7 +105,7 @@ pub struct Options {
 /// write.
 pub struct Shared {
     pub options: Options,
-    pub auth: auth::Authenticator,
+    pub auth: Arc<auth::Authenticator>,
     pub published: Arc<Published>,
     pub marks: Arc<Marks>,
     pub log: Appender,

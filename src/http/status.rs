@@ -158,10 +158,11 @@ mod tests {
     use crate::stage::At;
 
     fn status() -> Status {
+        let metrics = Arc::new(Metrics::new(1));
         Status {
-            metrics: Arc::new(Metrics::new(1)),
+            links: vec![Link::new("postgresql", &metrics)],
+            metrics,
             stage: Stage::default(),
-            links: vec![Link::new("postgresql")],
         }
     }
 

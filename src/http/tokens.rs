@@ -33,10 +33,20 @@ struct Kept {
 pub struct Tokens {
     /// Empty before the first one.
     places: Vec<Option<Kept>>,
+    /// Of the keys that they were checked with.
+    generation: u64,
     hasher: RandomState,
 }
 
 impl Tokens {
+    /// Forgets all, if they were checked with other keys than those of this generation.
+    pub fn keep_those_of(&mut self, generation: u64) {
+        if self.generation != generation {
+            self.generation = generation;
+            self.places.clear();
+        }
+    }
+
     /// The user of a token by what `check` says of it, or has said.
     pub fn user(
         &mut self,
@@ -127,6 +137,16 @@ mod tests {
         }
         asked.user("good a", 0).unwrap();
         assert_eq!(asked.times, 8 * PLACES + 1);
+    }
+
+    #[test]
+    fn with_other_keys_all_are_checked_again() {
+        let mut asked = Asked::default();
+        for (generation, times) in [(0, 1), (0, 1), (1, 2), (1, 2), (3, 3)] {
+            asked.tokens.keep_those_of(generation);
+            asked.user("good a", 0).unwrap();
+            assert_eq!(asked.times, times);
+        }
     }
 
     #[test]

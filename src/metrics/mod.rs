@@ -262,6 +262,7 @@ impl Metrics {
         let registry = Registry::new();
         let cores: Vec<Arc<CoreMetrics>> = (0..cores).map(|_| Arc::default()).collect();
         register(&registry, cores::Cores::new(cores.clone()));
+        parts::register_process(&registry);
         Self {
             registry,
             cores,
@@ -279,6 +280,11 @@ impl Metrics {
     pub fn gauge(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + Sync + 'static) {
         let gauge = PullingGauge::new(name, help, Box::new(read)).expect("a valid metric");
         register(&self.registry, gauge);
+    }
+
+    /// Adds a gauge of what is so (1) or not (0) when somebody scrapes.
+    pub fn flag(&self, name: &str, help: &str, read: impl Fn() -> bool + Send + Sync + 'static) {
+        self.gauge(name, help, move || f64::from(u8::from(read())));
     }
 
     fn counter(&self, name: &str, help: &str) -> IntCounter {

@@ -3,9 +3,21 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter, IntGauge};
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Histogram, IntCounter, IntGauge, Opts, Registry};
 
-use super::Metrics;
+use super::{Metrics, register};
+
+/// What every process has: CPU time, memory, open files; and its version, in the label of what is
+/// always 1.
+pub(super) fn register_process(registry: &Registry) {
+    register(registry, ProcessCollector::for_self());
+    let version = Opts::new("build_info", "The version that runs")
+        .const_label("version", env!("CARGO_PKG_VERSION"));
+    let build = IntGauge::with_opts(version).expect("a valid metric");
+    build.set(1);
+    register(registry, build);
+}
 
 /// What a worker counts, alone and in a fleet.
 #[derive(Clone)]

@@ -4,6 +4,7 @@ mod servers;
 mod work;
 
 use std::io::{self, IsTerminal, Write};
+use std::process;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -82,6 +83,29 @@ pub fn with_signals() -> io::Result<(Runtime, Signals)> {
     let runtime = single_threaded()?;
     let signals = runtime.block_on(async { Signals::new() })?;
     Ok((runtime, signals))
+}
+
+/// Has signals end the process where it is the first of a container: to that one the system does not
+/// do it. The status is the one that shells give for it.
+///
+/// # Errors
+/// Those of the system: no thread left.
+pub fn end_by_signal() -> io::Result<()> {
+    if process::id() != 1 {
+        return Ok(());
+    }
+    let (runtime, mut signals) = with_signals()?;
+    let wait = move || {
+        let status = match runtime.block_on(signals.next()) {
+            "SIGINT" => 128 + 2,
+            _ => 128 + 15,
+        };
+        process::exit(status);
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(wait)
+        .map(drop)
 }
 
 /// Starts a thread with a name, as tools show it. The process cannot go on without it: a panic in it

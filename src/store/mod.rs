@@ -11,7 +11,9 @@ pub mod sqlite;
 
 use std::time::Duration;
 
-use crate::domain::{Applied, Batch, Outcome, Position, Range, Recorded, Stored, Timestamp, Todo};
+use crate::domain::{
+    Applied, Batch, DeadLetter, Outcome, Position, Range, Recorded, Stored, Timestamp, Todo,
+};
 
 /// What a store has to know, and how long it remembers.
 #[derive(Clone, Debug)]
@@ -119,6 +121,53 @@ impl Known {
             None if position.offset >= next_offset => Self::Ahead,
             None if position.offset < outcomes_from => Self::Forgotten,
             None => Self::Applied,
+        }
+    }
+}
+
+/// What stands in the list of dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buried {
+    pub position: Position,
+    /// Empty where the command could not be read.
+    pub user: String,
+    pub reason: String,
+    pub appended_at: Timestamp,
+}
+
+/// The dead letters, for an operator: beside whoever else has the store open.
+pub enum DeadLetters {
+    Sqlite(sqlite::DeadLetters),
+    Postgres(postgres::DeadLetters),
+}
+
+impl DeadLetters {
+    /// The next ones behind `after`, or the first, in the order of their positions; `limit` at
+    /// most.
+    pub async fn list(
+        &self,
+        after: Option<Position>,
+        limit: u32,
+    ) -> Result<Vec<Buried>, StoreError> {
+        match self {
+            Self::Sqlite(letters) => letters.list(after, limit),
+            Self::Postgres(letters) => letters.list(after, limit).await,
+        }
+    }
+
+    /// One with its payload, as it stood in the log.
+    pub async fn one(&self, position: Position) -> Result<Option<DeadLetter>, StoreError> {
+        match self {
+            Self::Sqlite(letters) => letters.one(position),
+            Self::Postgres(letters) => letters.one(position).await,
+        }
+    }
+
+    /// Removes those that are in the log again. What is not there is passed over.
+    pub async fn remove(&self, positions: &[Position]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(letters) => letters.remove(positions),
+            Self::Postgres(letters) => letters.remove(positions).await,
         }
     }
 }

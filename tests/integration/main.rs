@@ -25,6 +25,7 @@ mod first_minute;
 mod fleet;
 mod gift_scenarios;
 mod model;
+mod redrive;
 mod seeding;
 mod slow_clients;
 

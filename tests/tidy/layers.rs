@@ -10,9 +10,9 @@ const MAY_NAME: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("fault", &[]),
-    ("links", &[]),
     ("stage", &[]),
     ("metrics", &[]),
+    ("links", &["metrics"]),
     ("kafka", &["clock"]),
     ("log", &["clock", "domain", "kafka"]),
     ("store", &["domain", "fault"]),
@@ -41,8 +41,8 @@ const MAY_NAME: [(&str, &[&str]); 21] = [
     (
         "app",
         &[
-            "clock", "domain", "feed", "kafka", "limit", "links", "log", "marks", "metrics",
-            "runtime", "seed", "snapshot", "stage", "store", "worker",
+            "clock", "domain", "fault", "feed", "kafka", "limit", "links", "log", "marks",
+            "metrics", "runtime", "seed", "snapshot", "stage", "store", "worker",
         ],
     ),
     (

@@ -103,7 +103,7 @@ fn core(rate: RateScope) -> Rc<Core> {
         limit_headers: LimitHeaders::new(limits.rate, limits.slots_max),
         limiter: Limiter::Local(Arc::new(limit::Local::new(limits))),
         options,
-        auth: Authenticator::new(auth, b"a secret of some length"),
+        auth: Authenticator::new(auth, b"a secret of some length").into(),
         published: published(),
         marks: Arc::new(Marks::new(&[0], 1)),
         log: Appender::Embedded(log),

@@ -101,8 +101,8 @@ pub(super) struct Script {
     prefix: String,
     /// The first four arguments, which never change.
     limits: [Value; 4],
-    /// Since when all calls have failed, or the connection is made anew. A server that slept has
-    /// heard nothing either, and its connection may be well.
+    /// Since when all calls over this connection have failed. A server that slept has heard nothing
+    /// either, and its connection may be well.
     silent: Cell<Option<Stopwatch>>,
 }
 
@@ -152,9 +152,8 @@ impl Script {
     ) -> Result<Reply, Failed> {
         let replied = self.ask(lease, plain, with_slot, extra).await;
         match &replied {
-            Ok(_) => self.silent.set(None),
-            // One that is not there is being made already.
-            Err(Failed::Unconnected) => {}
+            // A connection that is not there is being made already.
+            Ok(_) | Err(Failed::Unconnected) => self.silent.set(None),
             Err(_) => self.connect_anew_if_silent(),
         }
         replied
@@ -222,13 +221,13 @@ impl Script {
         let client = self.client.with_options(&options);
         let hash = self.loaded.sha1().clone();
         let (keys, arguments) = question();
-        let first: Result<Told, _> = client.evalsha(hash.clone(), keys, arguments).await;
+        let first: Result<Told, _> = client.evalsha(hash, keys, arguments).await;
         match first {
             Err(error) if error.details().starts_with("NOSCRIPT") => {
+                // In one step with the question: nobody can have it forgotten in between.
                 let source = self.loaded.lua().cloned().unwrap_or_default();
-                client.script_load::<(), _>(source).await?;
                 let (keys, arguments) = question();
-                client.evalsha(hash, keys, arguments).await
+                client.eval(source, keys, arguments).await
             }
             answered => answered,
         }

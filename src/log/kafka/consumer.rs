@@ -7,11 +7,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use super::buffer::{Buffer, Term};
-use super::identity::{self, Doubt};
+use super::identity::Doubt;
 use super::{Options, poller};
 use crate::domain::Stored;
 use crate::kafka::SetupError;
@@ -271,9 +270,7 @@ impl Consumer {
                 return Ok(());
             }
             let stored: Vec<Stored> = owned.iter().map(|(stored, _)| *stored).collect();
-            let options = Arc::clone(&self.options);
-            let verified = spawn_blocking(move || identity::verify(&options, &stored)).await;
-            match verified.expect("verifying does not panic") {
+            match super::verify(&self.options, stored).await {
                 Ok(()) => {
                     let next = owned.iter();
                     let next = next.map(|(stored, _)| (stored.partition, stored.next_offset));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -44,7 +44,12 @@ pub fn verify(options: &Options, stored: &[Stored]) -> Result<(), Doubt> {
     for one in stored {
         let partition = i32::from(one.partition);
         let ends = client.fetch_watermarks(topic, partition, ASK_TIMEOUT);
-        let (low, high) = ends.map_err(|error| unreachable(&error))?;
+        let (low, high) = ends.map_err(|error| match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition,
+            ) => Doubt::Strange(missing(topic, one)),
+            _ => unreachable(&error),
+        })?;
         let (low, high) = (unsigned(low), unsigned(high));
         within(topic, one, low, high).map_err(Doubt::Strange)?;
         if let Some(last) = one.last
@@ -65,6 +70,14 @@ fn unreachable(error: &KafkaError) -> Doubt {
 
 fn unsigned(offset: i64) -> u64 {
     u64::try_from(offset).unwrap_or(0)
+}
+
+fn missing(topic: &str, stored: &Stored) -> Strange {
+    Strange(format!(
+        "{topic}, partition {}: is not there, but the store stands at {}. Name the topic that the \
+         database belongs to (KAFKA_TODO_TOPIC)",
+        stored.partition, stored.next_offset
+    ))
 }
 
 /// Whether the position is one of the topic's.

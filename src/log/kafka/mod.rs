@@ -12,11 +12,15 @@ mod poller;
 
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
+
 use super::Options as Limits;
+use crate::domain::Stored;
 use crate::kafka::{Cluster, Durability, Retention, SetupError, Topic};
 
 pub use appender::Appender;
 pub use consumer::Consumer;
+pub use identity::Doubt;
 
 /// How long the topic keeps a command: workers may be away for so long. Whoever comes later finds
 /// the log beginning after the store's position, and stops.
@@ -58,6 +62,20 @@ pub async fn prepare(options: &Options) -> Result<(), SetupError> {
         retention: RETENTION,
     };
     options.cluster.prepare(&topic).await
+}
+
+/// Compares the topic, which is not made here, with where the store stands. A client of its own
+/// looks, on a thread for blocking work.
+///
+/// # Errors
+/// [`Doubt`]
+///
+/// # Cancel safety
+/// The look goes on to its end, and nothing comes of it.
+pub async fn verify(options: &Options, stored: Vec<Stored>) -> Result<(), Doubt> {
+    let options = options.clone();
+    let verified = spawn_blocking(move || identity::verify(&options, &stored)).await;
+    verified.expect("verifying does not panic")
 }
 
 #[cfg(test)]

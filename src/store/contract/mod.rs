@@ -14,10 +14,10 @@ pub use history::*;
 pub use poison::*;
 pub use retention::*;
 
-use super::{ApplyError, Known, Options, Store};
+use super::{ApplyError, DeadLetters, Known, Options, Store};
 use crate::domain::{
-    Action, Batch, Command, DeadLetter, Hash128, Idempotency, Outcome, Payload, Position, Range,
-    Record, Rejection, Timestamp, Todo,
+    Action, Batch, Command, Hash128, Idempotency, Outcome, Payload, Position, Range, Record,
+    Rejection, Timestamp, Todo,
 };
 
 /// Somewhere to keep one store, empty at first.
@@ -28,7 +28,7 @@ pub trait Place {
     /// Makes it empty again; nothing is open.
     fn clear(&self) -> impl Future<Output = ()>;
 
-    fn dead_letters(&self) -> impl Future<Output = Vec<DeadLetter>>;
+    fn dead_letters(&self) -> impl Future<Output = DeadLetters>;
 }
 
 /// Declares a test for each function of the suite, on a new place of the given kind.
@@ -45,6 +45,7 @@ macro_rules! suite {
             a_refused_command_becomes_a_dead_letter_and_its_neighbours_are_applied,
             a_poisonous_batch_may_be_all_poison,
             bytes_that_are_no_command_are_kept,
+            dead_letters_are_listed_and_removed_by_position,
             outcomes_are_known_until_forgotten,
             forgetting_is_bounded_and_comes_to_an_end,
         );

@@ -3,6 +3,15 @@
 use super::*;
 use crate::domain::{DeadLetter, Outcome, Payload, Rejection};
 
+async fn letters(place: &impl Place) -> Vec<DeadLetter> {
+    let letters = place.dead_letters().await;
+    let mut all = vec![];
+    for buried in letters.list(None, 1000).await.unwrap() {
+        all.extend(letters.one(buried.position).await.unwrap());
+    }
+    all
+}
+
 pub async fn a_refused_command_becomes_a_dead_letter_and_its_neighbours_are_applied(
     place: &impl Place,
 ) {
@@ -28,7 +37,7 @@ pub async fn a_refused_command_becomes_a_dead_letter_and_its_neighbours_are_appl
         .collect();
     assert_eq!(exceptional, [2, 3, 5, 6]);
 
-    let dead = place.dead_letters().await;
+    let dead = letters(place).await;
     for (letter, offset) in dead.iter().zip([2, 3]) {
         let command = &commands[usize::try_from(offset).unwrap() - 1];
         assert_eq!(letter.position, at(offset));
@@ -52,7 +61,7 @@ pub async fn a_poisonous_batch_may_be_all_poison(place: &impl Place) {
         .apply(&mut batch(0, &[bad.clone(), bad]))
         .await
         .unwrap();
-    assert_eq!(place.dead_letters().await.len(), 2);
+    assert_eq!(letters(place).await.len(), 2);
     assert_eq!(positions(&mut store).await, [2]);
     // Poison leaves no key behind.
     let good = keyed(1, 2, create(1, "one"));
@@ -76,7 +85,38 @@ pub async fn bytes_that_are_no_command_are_kept(place: &impl Place) {
         reason: "malformed".into(),
         payload: b"\xff\0no command".to_vec(),
     };
-    assert_eq!(place.dead_letters().await, [letter]);
+    assert_eq!(letters(place).await, [letter]);
     let dead = Some(Outcome::Dead("malformed".into()));
     assert_eq!(outcome(&store, at(0)).await, dead);
+}
+
+pub async fn dead_letters_are_listed_and_removed_by_position(place: &impl Place) {
+    let mut store = place.open(Options::default()).await;
+    let bad: Vec<Command> = (0..4).map(|id| create(id, "")).collect();
+    store.apply(&mut batch_at(7, 0, &bad)).await.unwrap();
+    let letters = place.dead_letters().await;
+    let listed = async |after, limit| {
+        let listed = letters.list(after, limit).await.unwrap();
+        let offsets = listed.iter().map(|buried| buried.position.offset);
+        offsets.collect::<Vec<u64>>()
+    };
+    assert_eq!(listed(None, 3).await, [0, 1, 2]);
+    assert_eq!(listed(Some(at(2)), 3).await, [3]);
+    let first = letters.list(None, 1).await.unwrap().remove(0);
+    let letter = letters.one(at(0)).await.unwrap().unwrap();
+    assert_eq!(first.user, "alice");
+    assert_eq!(first.reason, letter.reason);
+    assert_eq!(first.appended_at, Timestamp::from_micros(7));
+    // One that is not there does no harm.
+    letters.remove(&[at(1), at(3), at(9)]).await.unwrap();
+    assert_eq!(listed(None, 9).await, [0, 2]);
+    assert_eq!(letters.one(at(1)).await.unwrap(), None);
+    letters.remove(&[]).await.unwrap();
+    // What became of the command itself is on record as before.
+    let dead = Some(Outcome::Dead(letter.reason));
+    assert_eq!(outcome(&store, at(0)).await, dead);
+    assert_eq!(
+        letters.one(at(0)).await.unwrap().unwrap().payload,
+        bad[0].encode()
+    );
 }

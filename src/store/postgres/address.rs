@@ -44,6 +44,8 @@ pub(super) enum Role {
     Reader,
     /// Migrates the schema or looks at dead letters, for an operator who waits.
     Operator,
+    /// Removes dead letters that it has sent again.
+    Redriver,
 }
 
 /// Where the database is and who asks, as in `DATABASE_URL`. Never prints the password.
@@ -165,7 +167,9 @@ impl Address {
                 "{given} -c default_transaction_read_only=on -c lock_timeout={lock} \
                  -c statement_timeout={statement}"
             ),
-            Role::Operator => format!("{given} -c synchronous_commit=on -c lock_timeout={lock}"),
+            Role::Operator | Role::Redriver => {
+                format!("{given} -c synchronous_commit=on -c lock_timeout={lock}")
+            }
         }
     }
 

@@ -1,46 +1,66 @@
-//! The dead letters, for an operator to look at.
+//! The dead letters, for an operator.
 
 use tokio_postgres::Row;
 
 use super::address::{Address, Limits, Role};
 use super::fault::within;
-use super::schema;
-use super::session::Connection;
-use crate::domain::{DeadLetter, Position, Timestamp};
-use crate::store::{OpenError, StoreError};
+use super::session::{Connection, POSITIONS};
+use super::{rows, schema};
+use crate::domain::{DeadLetter, Position, Stored, Timestamp};
+use crate::store::{Buried, OpenError, StoreError};
 
 const LIST: &str = "SELECT partition, log_offset, user_id, reason, appended_at FROM dead_letters
     WHERE (partition, log_offset) > ($1, $2) ORDER BY partition, log_offset LIMIT $3";
 const ONE: &str = "SELECT user_id, reason, payload FROM dead_letters
     WHERE partition = $1 AND log_offset = $2";
+const REMOVE: &str = "DELETE FROM dead_letters WHERE (partition, log_offset) IN
+    (SELECT * FROM unnest($1::integer[], $2::bigint[]))";
 
-/// What stands in the list of dead letters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Buried {
-    pub position: Position,
-    /// Empty where the command could not be read.
-    pub user: String,
-    pub reason: String,
-    pub appended_at: Timestamp,
-}
-
-/// Reads the dead letters. Its connection lives on the runtime that opens it.
+/// Its connection lives on the runtime that opens it.
 pub struct DeadLetters {
     connection: Connection,
     limits: Limits,
 }
 
 impl DeadLetters {
+    /// Opens the database to look at them.
+    ///
+    /// # Errors
+    /// [`OpenError::Unreachable`] may pass; everything else is for an operator to mend.
     pub async fn open(address: &Address) -> Result<Self, OpenError> {
+        Self::open_as(Role::Operator, address).await
+    }
+
+    /// Opens the database to look at them and to remove those that are sent again.
+    ///
+    /// # Errors
+    /// As [`DeadLetters::open`].
+    pub async fn open_to_remove(address: &Address) -> Result<Self, OpenError> {
+        Self::open_as(Role::Redriver, address).await
+    }
+
+    /// Where the database stands in its log.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn stored(&self) -> Result<Vec<Stored>, StoreError> {
+        let client = &self.connection.client;
+        let reading = async {
+            let rows = client.query(POSITIONS, &[]).await?;
+            let stored: Result<_, tokio_postgres::Error> = rows.iter().map(rows::stored).collect();
+            Ok(stored?)
+        };
+        Ok(within(self.limits.exchange, reading).await?)
+    }
+
+    async fn open_as(role: Role, address: &Address) -> Result<Self, OpenError> {
         let limits = Limits::default();
-        let connection = Connection::open(address, Role::Operator, &limits).await?;
-        schema::check(&connection.client, Role::Operator).await?;
+        let connection = Connection::open(address, role, &limits).await?;
+        schema::check(&connection.client, role).await?;
         Ok(Self { connection, limits })
     }
 
-    /// The next ones behind `after`, or the first, in the order of their positions; `limit` at
-    /// most.
-    pub async fn list(
+    pub(in crate::store) async fn list(
         &self,
         after: Option<Position>,
         limit: u32,
@@ -57,8 +77,10 @@ impl DeadLetters {
         Ok(within(self.limits.exchange, listing).await?)
     }
 
-    /// One with its payload, as it stood in the log.
-    pub async fn one(&self, position: Position) -> Result<Option<DeadLetter>, StoreError> {
+    pub(in crate::store) async fn one(
+        &self,
+        position: Position,
+    ) -> Result<Option<DeadLetter>, StoreError> {
         let (partition, offset) = key(position);
         let client = &self.connection.client;
         let finding = async {
@@ -67,6 +89,15 @@ impl DeadLetters {
             Ok(letter?)
         };
         Ok(within(self.limits.exchange, finding).await?)
+    }
+
+    pub(in crate::store) async fn remove(&self, positions: &[Position]) -> Result<(), StoreError> {
+        let keys = positions.iter().copied().map(key);
+        let (partitions, offsets): (Vec<i32>, Vec<i64>) = keys.unzip();
+        let client = &self.connection.client;
+        let removing = async { Ok(client.execute(REMOVE, &[&partitions, &offsets]).await?) };
+        within(self.limits.exchange, removing).await?;
+        Ok(())
     }
 }
 

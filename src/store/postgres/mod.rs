@@ -18,7 +18,7 @@ mod session;
 mod tests;
 
 pub use address::{Address, BadAddress, Limits};
-pub use dead_letters::{Buried, DeadLetters};
+pub use dead_letters::DeadLetters;
 pub use reader::Reader;
 pub use schema::{Migrated, migrate};
 

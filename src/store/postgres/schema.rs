@@ -126,6 +126,10 @@ pub(super) async fn check(client: &Client, role: Role) -> Result<(), OpenError> 
         Role::Worker => &WORKERS_RIGHTS,
         Role::Reader => &READERS_RIGHTS,
         Role::Operator => &[("dead_letters", &["SELECT"])],
+        Role::Redriver => &[
+            ("dead_letters", &["SELECT", "DELETE"]),
+            ("positions", &["SELECT"]),
+        ],
     };
     check_rights(client, rights).await
 }

@@ -30,10 +30,13 @@ macro_rules! statements {
     };
 }
 
+/// How far each partition is applied, and by which record.
+pub(super) const POSITIONS: &str = "SELECT partition, next_offset, last_offset, last_hash
+    FROM positions ORDER BY partition";
+
 statements! {
     move_positions: include_str!("../../../sql/postgres/move_positions.sql"),
-    positions: "SELECT partition, next_offset, last_offset, last_hash FROM positions
-        ORDER BY partition",
+    positions: POSITIONS,
     todos: "SELECT id, title, description, completed, user_id, created_at, updated_at
         FROM todos WHERE id = ANY($1)",
     keys: "SELECT scope, fingerprint, outcome FROM keys

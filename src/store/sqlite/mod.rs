@@ -5,6 +5,7 @@
 //! their own, which in WAL mode neither waits for the writer nor holds it up.
 
 mod apply;
+mod dead_letters;
 mod fault;
 mod forget;
 mod open;
@@ -15,6 +16,7 @@ pub(crate) mod tests;
 
 use rusqlite::Connection;
 
+pub use dead_letters::DeadLetters;
 pub use reader::Reader;
 
 use super::{Options, StoreError};

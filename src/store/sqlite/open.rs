@@ -16,8 +16,8 @@ mod embedded {
 /// "Mlpd" in the file's header: SQLite's way to tell applications apart.
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Mlpd");
 
-/// How long a statement waits for a lock, which only another process can hold (a shell, a backup
-/// tool). A batch that waited so long is not applied.
+/// How long a statement waits for a lock, which only an operator's tool holds (one that removes dead
+/// letters, a shell, a backup). A batch that waited so long is not applied.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Prepared statements kept, more than there are.
@@ -71,7 +71,7 @@ impl Store {
     }
 }
 
-fn failed(error: &dyn std::error::Error) -> OpenError {
+pub(super) fn failed(error: &dyn std::error::Error) -> OpenError {
     OpenError::Failed(error.to_string())
 }
 
@@ -116,19 +116,39 @@ fn configure(connection: &Connection) -> Result<()> {
     connection.execute_batch(SETTINGS)
 }
 
+/// Refuses a file that is not this program's, or not of its version.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let checked = || {
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        Ok((id, schema_version(connection)?))
+    };
+    let known = known();
+    match checked().map_err(|error: rusqlite::Error| failed(&error))? {
+        (APPLICATION_ID, found) if found > known => Err(OpenError::Newer { found, known }),
+        (APPLICATION_ID, found) if found < known => Err(OpenError::Older { found, known }),
+        (APPLICATION_ID, _) => Ok(()),
+        _ => Err(OpenError::Foreign(path.display().to_string())),
+    }
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
-    let runner = embedded::migrations::runner();
-    let versions = runner.get_migrations().iter();
-    let known = versions
-        .map(|migration| i64::from(migration.version()))
-        .max();
-    let known = known.unwrap_or_default();
-    let found = schema_version(connection).map_err(|error| failed(&error))?;
+    let (found, known) = (schema_version(connection), known());
+    let found = found.map_err(|error| failed(&error))?;
     if found > known {
         return Err(OpenError::Newer { found, known });
     }
+    let runner = embedded::migrations::runner();
     runner.run(connection).map_err(|error| failed(&error))?;
     Ok(())
+}
+
+/// The version of the schema that this program was written for.
+fn known() -> i64 {
+    let runner = embedded::migrations::runner();
+    let versions = runner.get_migrations().iter();
+    let known = versions.map(|migration| i64::from(migration.version()));
+    known.max().unwrap_or_default()
 }
 
 fn schema_version(connection: &Connection) -> Result<i64> {

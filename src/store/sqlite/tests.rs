@@ -8,11 +8,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::domain::{
-    Action, Batch, Command, DeadLetter, Payload, Position, Range, Record, Timestamp, Todo,
-};
+use crate::domain::{Action, Batch, Command, Payload, Position, Range, Record, Timestamp, Todo};
 use crate::store::contract::{Place, suite};
-use crate::store::{ApplyError, OpenError, Options, Store, StoreError, sqlite};
+use crate::store::{ApplyError, DeadLetters, OpenError, Options, Store, StoreError, sqlite};
 
 pub(crate) struct Directory(TempDir);
 
@@ -57,26 +55,8 @@ impl Place for Directory {
         }
     }
 
-    async fn dead_letters(&self) -> Vec<DeadLetter> {
-        let connection = self.shell();
-        let mut all = connection
-            .prepare("SELECT * FROM dead_letters ORDER BY partition, log_offset")
-            .unwrap();
-        let letter = |row: &rusqlite::Row<'_>| {
-            Ok(DeadLetter {
-                position: Position {
-                    partition: row.get(0)?,
-                    offset: row.get::<_, i64>(1)?.cast_unsigned(),
-                },
-                user: row.get(2)?,
-                reason: row.get(3)?,
-                payload: row.get(4)?,
-            })
-        };
-        all.query_map([], letter)
-            .unwrap()
-            .map(Result::unwrap)
-            .collect()
+    async fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::Sqlite(sqlite::DeadLetters::open(&self.file()).unwrap())
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod check;
+mod failover;
 mod fleet;
 mod outages;
 mod reads;

@@ -129,6 +129,9 @@ fn a_server_that_slept_past_its_lease_counts_nothing_twice() {
     });
     assert_eq!(claim(&sleeper), 429, "the other one's are not given away");
     drop(taken);
+    eventually("the other has none", SOON, || {
+        (in_flight(&other) == 0).then_some(())
+    });
     wait_until_free(&sleeper, SOON);
     let both = [&sleeper, &other];
     let again = (0..SLOTS).map(|nth| eventually("a slot is free", SOON, || hold(both[nth % 2])));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{limited, metric, pass_of, passed, write};
+use crate::harness::redis::RedisServer;
 use crate::harness::{Launch, Request, Response, get, post};
 
 /// What a refusal says, all of which must be one story.
@@ -217,16 +218,21 @@ fn with_all_limited_reads_pay_by_address_and_who_has_a_token_by_user() {
 
 #[test]
 fn a_shadow_counts_and_refuses_nothing() {
-    let server = limited(2, 0)
-        .env("SHADOW", "on")
-        .env("INFLIGHT_SCOPE", "writes")
-        .env("RATE_LIMIT_CAPACITY", "0")
-        .start();
-    let mut alice = server.user("alice");
-    assert_eq!(pass_of(&mut alice, 6), 6);
-    assert_eq!(metric(&mut alice, "limiter_shadowed_total"), 6);
-    let throttled = metric(&mut alice, r#"limiter_throttled_total{policy="rate"}"#);
-    assert_eq!(throttled, 0);
+    let redis = RedisServer::start();
+    let alone = limited(2, 0);
+    let shared = alone.clone().env("REDIS_URL", &redis.url());
+    for launch in [alone, shared] {
+        let server = launch
+            .env("SHADOW", "on")
+            .env("INFLIGHT_SCOPE", "writes")
+            .env("RATE_LIMIT_CAPACITY", "0")
+            .start();
+        let mut alice = server.user("alice");
+        assert_eq!(pass_of(&mut alice, 6), 6);
+        assert_eq!(metric(&mut alice, "limiter_shadowed_total"), 6);
+        let throttled = metric(&mut alice, r#"limiter_throttled_total{policy="rate"}"#);
+        assert_eq!(throttled, 0);
+    }
 }
 
 #[test]

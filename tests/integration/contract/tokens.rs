@@ -1,5 +1,8 @@
 //! Tokens that are accepted. Those that are not stand in `bad_input`.
 
+use std::path::PathBuf;
+use std::{fs, slice};
+
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
@@ -7,7 +10,7 @@ use serde_json::{Value, json};
 use super::{launch, shared};
 use crate::harness::keys::Pair;
 use crate::harness::token::{self, now};
-use crate::harness::{Response, Server, get};
+use crate::harness::{Launch, PATIENCE, Response, Server, eventually, get};
 
 /// An authenticated read.
 fn ask(server: &Server, authorization: &str) -> Response {
@@ -120,33 +123,37 @@ fn audience_and_issuer_are_checked_where_configured() {
     );
 }
 
+/// A key of a set, as its public half stands there.
+fn public(id: &str, algorithm: Algorithm, key: &EncodingKey) -> Value {
+    let mut public = Jwk::from_encoding_key(key, algorithm).unwrap();
+    public.common.key_id = Some(id.to_owned());
+    serde_json::to_value(public).unwrap()
+}
+
+fn ec() -> EncodingKey {
+    EncodingKey::from_ec_pem(Pair::ec().private.as_bytes()).unwrap()
+}
+
+/// A file of keys, and a launch of servers that check by it.
+fn with_key_file(keys: &[Value]) -> (PathBuf, Launch) {
+    let launch = launch().without("JWT_SECRET");
+    let file = launch.home().join("keys.json");
+    fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
+    let launch = launch.env("JWT_JWKS_FILE", &file.display().to_string());
+    (file, launch)
+}
+
 #[test]
 fn of_a_set_of_keys_a_token_names_its_own_or_none() {
-    let pair = |pair: Pair, from_pem: fn(&[u8]) -> Result<EncodingKey, _>| {
-        from_pem(pair.private.as_bytes()).unwrap()
-    };
-    let rsa = pair(Pair::rsa(), EncodingKey::from_rsa_pem);
-    let (old, new) = (
-        pair(Pair::ec(), EncodingKey::from_ec_pem),
-        pair(Pair::ec(), EncodingKey::from_ec_pem),
-    );
-    let stranger = pair(Pair::ec(), EncodingKey::from_ec_pem);
-    let public = |id: &str, algorithm, key| {
-        let mut public = Jwk::from_encoding_key(key, algorithm).unwrap();
-        public.common.key_id = Some(id.to_owned());
-        serde_json::to_value(public).unwrap()
-    };
-    let keys = json!({ "keys": [
+    let rsa = EncodingKey::from_rsa_pem(Pair::rsa().private.as_bytes()).unwrap();
+    let (old, new, stranger) = (ec(), ec(), ec());
+    let keys = [
         public("old", Algorithm::ES256, &old),
         public("new", Algorithm::ES256, &new),
         public("other", Algorithm::RS256, &rsa),
-    ] });
-    let launch = launch().without("JWT_SECRET");
-    let file = launch.home().join("keys.json");
-    std::fs::write(&file, keys.to_string()).unwrap();
-    let server = launch
-        .env("JWT_JWKS_FILE", &file.display().to_string())
-        .start();
+    ];
+    let (file, launch) = with_key_file(&keys);
+    let server = launch.start();
     let by = |id, algorithm, key| token::signed_by(id, algorithm, &claims(), key);
     accepts(&server, &by("old", Algorithm::ES256, &old));
     accepts(&server, &by("new", Algorithm::ES256, &new));
@@ -163,8 +170,50 @@ fn of_a_set_of_keys_a_token_names_its_own_or_none() {
         &server,
         &token::signed(Algorithm::ES256, &claims(), &stranger),
     );
-    let known_to_all = EncodingKey::from_secret(keys.to_string().as_bytes());
+    let known_to_all = EncodingKey::from_secret(&fs::read(file).unwrap());
     refuses(&server, &by("old", Algorithm::HS256, &known_to_all));
+}
+
+#[test]
+fn keys_of_a_file_are_changed_under_a_server() {
+    let (old, new) = (ec(), ec());
+    let [in_old, in_new] =
+        [("old", &old), ("new", &new)].map(|(id, key)| public(id, Algorithm::ES256, key));
+    let [of_old, of_new] = [("old", &old), ("new", &new)]
+        .map(|(id, key)| token::signed_by(id, Algorithm::ES256, &claims(), key));
+    let (file, launch) = with_key_file(slice::from_ref(&in_old));
+    let server = launch.start();
+    accepts(&server, &of_old);
+    refuses(&server, &of_new);
+    let status = |token: &String| ask(&server, &format!("Bearer {token}")).status;
+    let become_good = |old, new| {
+        eventually("the keys are those of the file", PATIENCE, || {
+            (status(&of_old) == old && status(&of_new) == new).then_some(())
+        });
+    };
+    // Whole, or a look in between would find half of it.
+    let replace = |text: &str| {
+        let written = file.with_extension("new");
+        fs::write(&written, text).unwrap();
+        fs::rename(written, &file).unwrap();
+    };
+    let write = |keys: &[&Value]| replace(&json!({ "keys": keys }).to_string());
+    write(&[&in_old, &in_new]);
+    become_good(200, 200);
+    // A token that was found good is not, once its key is gone.
+    write(&[&in_new]);
+    become_good(401, 200);
+    let stays = || server.stderr().matches("the keys from before stay").count();
+    replace("{");
+    eventually("half a file is told", PATIENCE, || {
+        (stays() == 1).then_some(())
+    });
+    become_good(401, 200);
+    fs::remove_file(&file).unwrap();
+    eventually("no file is told", PATIENCE, || (stays() == 2).then_some(()));
+    become_good(401, 200);
+    write(&[&in_old]);
+    become_good(200, 401);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod full_disk;
 mod hanging;
 mod load;
 mod poison;
+mod redrive;
 mod replay;
 mod starting;
 

@@ -2,13 +2,15 @@
 //! it says what it waits for. It goes on by itself when they come, and ends when it is told.
 
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::harness::{
-    Client, Fleet, Gate, Launch, PATIENCE, Server, Worker, delete, eventually, get, passes, post,
-    put,
+    Client, Fleet, Gate, Launch, PATIENCE, Process, Server, Worker, delete, eventually, get,
+    passes, post, put,
 };
 
 /// From a signal to the end of a process that waits.
@@ -109,6 +111,69 @@ fn a_process_that_waits_lives_says_what_for_and_ends_when_told() {
         server_waits(&launch, service, "INT");
         worker_waits(&launch, service, "TERM");
     }
+}
+
+/// Says what it waits for, and ends by a signal.
+fn tool_waits(mut tool: Process, variable: &str, signal: impl FnOnce(&Process)) -> ExitStatus {
+    eventually("it says what it waits for", PATIENCE, || {
+        let told = tool.stderr();
+        (told.contains("cannot start yet") && told.contains(variable)).then_some(())
+    });
+    signal(&tool);
+    tool.wait(PATIENCE)
+}
+
+#[test]
+fn a_tool_that_waits_says_what_for_and_ends_when_told() {
+    let fleet = Fleet::new();
+    // Before there is a position nothing is asked of the log.
+    fleet.worker().stop();
+    let (listener, address) = silence();
+    drop(listener);
+    let [(database, url, _), (brokers, there, _)] = away(&address);
+    let without_database = fleet.launch.clone().env(database, &url);
+    let without_brokers = fleet.launch.clone().env(brokers, &there);
+    for (launch, variable, arguments) in [
+        (&without_database, database, &["migrate"][..]),
+        (&without_database, database, &["dead-letters"]),
+        (&without_database, database, &["redrive", "--all"]),
+        (&without_brokers, brokers, &["redrive", "--all"]),
+        (&without_brokers, brokers, &["seed", "--todos", "1"]),
+    ] {
+        let tool = Process::start_unready("millpond", launch.command(arguments));
+        let ended = tool_waits(tool, variable, |tool| tool.signal("TERM"));
+        // So that a shell ends its loop, too.
+        assert_eq!(ended.signal(), Some(15), "{arguments:?}: {ended}");
+    }
+}
+
+/// The system ends that one for no signal that it does not take itself.
+#[test]
+fn a_tool_that_is_a_containers_first_process_ends_when_told() {
+    let (listener, address) = silence();
+    drop(listener);
+    let [(database, url, _), _] = away(&address);
+    let launch = Fleet::new().launch.env(database, &url);
+    let tool = launch.command(&["migrate"]);
+    let mut container = Command::new("unshare");
+    container
+        .args(["--pid", "--fork", "--kill-child"])
+        .arg(tool.get_program())
+        .args(tool.get_args())
+        .env_clear()
+        .envs(
+            tool.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .current_dir(launch.home())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let ended = tool_waits(
+        Process::start_unready("unshare", container),
+        database,
+        |container| container.signal_children("TERM"),
+    );
+    assert_eq!(ended.code(), Some(143), "{ended}");
 }
 
 #[test]

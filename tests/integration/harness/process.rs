@@ -1,6 +1,7 @@
 //! A child process: its output as it comes, its signals, its end, and that it never outlives its
 //! test.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, mpsc};
@@ -58,9 +59,14 @@ impl Process {
     }
 
     pub fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(status.success(), "{kill}");
+        signal(name, &self.child.id().to_string());
+    }
+
+    /// Signals those that it has started.
+    pub fn signal_children(&self, name: &str) {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        signal(name, &children.unwrap());
     }
 
     pub fn stdout(&self) -> String {
@@ -93,6 +99,12 @@ impl Process {
         let status = self.wait(STOP_TIMEOUT);
         assert_eq!(status.code(), Some(0), "{}", self.stderr());
     }
+}
+
+fn signal(name: &str, ids: &str) {
+    let kill = format!("kill -{name} {ids}");
+    let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+    assert!(status.success(), "{kill}");
 }
 
 impl Drop for Process {

@@ -1,23 +1,86 @@
 //! A Redis of a test's own: to be killed, stopped and flushed as the test likes.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
+use super::eventually;
+
+/// What a sentinel calls whom it watches over.
+pub const PRIMARY: &str = "limits";
 /// From its start until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server on a free port, that keeps nothing on disk and ends with its test.
 pub struct RedisServer {
     address: SocketAddr,
+    /// Beside its address.
+    arguments: Vec<String>,
+    /// Where a sentinel writes what it finds out.
+    _home: Option<TempDir>,
     child: Option<Child>,
 }
 
 impl RedisServer {
     pub fn start() -> Self {
+        Self::with(Self::in_memory(), None)
+    }
+
+    /// Whoever copies it gets the copy straight away, and no file is written on either side.
+    fn in_memory() -> Vec<String> {
+        let arguments = ["--save", "", "--repl-diskless-load", "swapdb"];
+        arguments.map(str::to_owned).into()
+    }
+
+    /// A copy of `primary`, once it is one.
+    pub fn replica_of(primary: &Self) -> Self {
+        let (host, port) = (primary.address.ip(), primary.address.port());
+        let mut arguments = Self::in_memory();
+        arguments.extend(["--replicaof".into(), host.to_string(), port.to_string()]);
+        let replica = Self::with(arguments, None);
+        replica.is_a_copy_within(START_TIMEOUT);
+        replica
+    }
+
+    /// Waits until it is a replica that has all.
+    #[track_caller]
+    pub fn is_a_copy_within(&self, time: Duration) {
+        eventually("the replica is a copy", time, || {
+            let state = self.try_command(&["INFO", "replication"]).ok()?.concat();
+            state.contains("master_link_status:up").then_some(())
+        });
+    }
+
+    /// Whether it takes writes; `None` where it does not say.
+    pub fn is_primary(&self) -> Option<bool> {
+        let role = self.try_command(&["ROLE"]).ok()?;
+        Some(role.first()? == "master")
+    }
+
+    /// Who watches over `primary` and what copies it, alone, and takes it for dead within a second.
+    pub fn sentinel_of(primary: &Self) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("sentinel.conf");
+        let (host, port) = (primary.address.ip(), primary.address.port());
+        let watch = format!(
+            "sentinel monitor {PRIMARY} {host} {port} 1\n\
+             sentinel down-after-milliseconds {PRIMARY} 1000\n\
+             sentinel failover-timeout {PRIMARY} 3000\n"
+        );
+        fs::write(&file, watch).unwrap();
+        let arguments = vec![file.display().to_string(), "--sentinel".to_owned()];
+        Self::with(arguments, Some(home))
+    }
+
+    fn with(arguments: Vec<String>, home: Option<TempDir>) -> Self {
         let mut server = Self {
             address: free_address(),
+            arguments,
+            _home: home,
             child: None,
         };
         server.start_again();
@@ -32,20 +95,18 @@ impl RedisServer {
         format!("redis://{}", self.address)
     }
 
+    /// Of a sentinel: where it says that the primary is.
+    pub fn sentinel_url(&self) -> String {
+        let address = self.address;
+        format!("redis-sentinel://{address}?sentinelServiceName={PRIMARY}")
+    }
+
     /// Starts it on the same port, with nothing in it.
     pub fn start_again(&mut self) {
         let port = self.address.port().to_string();
         let child = Command::new("redis-server")
-            .args([
-                "--port",
-                &port,
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
+            .args(&self.arguments)
+            .args(["--port", &port, "--bind", "127.0.0.1"])
             .stdout(Stdio::null())
             .spawn();
         self.child = Some(child.unwrap_or_else(|error| panic!("redis-server: {error}")));

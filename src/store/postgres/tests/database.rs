@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, NoTls};
 
-use crate::domain::{DeadLetter, Range};
+use crate::domain::Range;
 use crate::services;
 use crate::store::contract::Place;
-use crate::store::postgres::{self, Address, DeadLetters, Limits, migrate};
-use crate::store::{Options, Store};
+use crate::store::postgres::{self, Address, Limits, migrate};
+use crate::store::{DeadLetters, Options, Store};
 
 pub(crate) struct Database {
     pub url: String,
@@ -136,13 +136,9 @@ impl Place for Database {
         self.shell().await.batch_execute(sql).await.unwrap();
     }
 
-    async fn dead_letters(&self) -> Vec<DeadLetter> {
-        let letters = DeadLetters::open(&self.address()).await.unwrap();
-        let mut all = vec![];
-        for buried in letters.list(None, 1000).await.unwrap() {
-            all.extend(letters.one(buried.position).await.unwrap());
-        }
-        all
+    async fn dead_letters(&self) -> DeadLetters {
+        let letters = postgres::DeadLetters::open_to_remove(&self.address()).await;
+        DeadLetters::Postgres(letters.unwrap())
     }
 }
 
