@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::reach::{Missing, until_reachable};
+use super::reach::{Missing, until_linked, until_reachable};
 use super::{App, LOADS, OpenError, WAITS_FOR_KAFKA, WAITS_FOR_POSTGRESQL, nothing_yet};
 use crate::clock::Stopwatch;
 use crate::feed::Subscriber;
@@ -95,12 +95,11 @@ impl Options {
         })
     }
 
-    /// Creates and verifies the topics; returns once they are as configured.
-    pub(super) async fn prepare_topics(&self) -> Result<(), OpenError> {
-        let log = || async { Ok(log::kafka::prepare(&self.log).await?) };
-        until_reachable(log).await?;
-        let feed = || async { Ok(feed::kafka::prepare(&self.feed).await?) };
-        until_reachable(feed).await
+    /// Creates and verifies the topics.
+    pub(super) async fn prepare_topics(&self) -> Result<(), Missing> {
+        log::kafka::prepare(&self.log).await?;
+        feed::kafka::prepare(&self.feed).await?;
+        Ok(())
     }
 }
 
@@ -117,12 +116,13 @@ async fn begin(
     options: &Options,
     reader: &postgres::Reader,
     stage: &Stage,
+    [database, kafka]: &[Link; 2],
 ) -> Result<(Subscriber, Snapshot), OpenError> {
     stage.starts(WAITS_FOR_KAFKA);
-    options.prepare_topics().await?;
+    until_linked(kafka, || options.prepare_topics()).await?;
     stage.starts(WAITS_FOR_POSTGRESQL);
     let check = || async { Ok(reader.check().await?) };
-    until_reachable(check).await?;
+    until_linked(database, check).await?;
     stage.starts(WAITS_FOR_KAFKA);
     // The end of the feed first: what is applied while the todos are read comes after it.
     let mut subscriber = Subscriber::Kafka(feed::kafka::Subscriber::open(&options.feed));
@@ -133,7 +133,7 @@ async fn begin(
         usize::from(options.log.partitions),
     );
     let load = || async { Ok(reload::load(&reader, partitions).await?) };
-    Ok((subscriber, until_reachable(load).await?))
+    Ok((subscriber, until_linked(database, load).await?))
 }
 
 pub(super) async fn open_reader(options: &Options) -> Result<Reader, OpenError> {
@@ -155,18 +155,15 @@ pub fn open(options: &Options, serving_threads: usize) -> Result<App, OpenError>
     let metrics = Arc::new(Metrics::new(serving_threads));
     let (published, marks) = nothing_yet(options.log.partitions);
     let encoder = Encoder::spawn(&published)?;
-    let (database, kafka) = (
-        Link::new("postgresql", &metrics),
-        Link::new("kafka", &metrics),
-    );
-    let links = vec![database.clone(), kafka.clone()];
+    let links = ["postgresql", "kafka"].map(|name| Link::new(name, &metrics));
     let refresher = Refresher {
         options: options.clone(),
         log: log.clone(),
         reader: reader.clone(),
         published: Arc::clone(&published),
         marks: Arc::clone(&marks),
-        observe: observer(&metrics, database, kafka, log.clone()),
+        links: links.clone(),
+        observe: observer(&metrics, links.clone(), log.clone()),
         stage: stage.clone(),
         stop: stop.clone(),
     };
@@ -176,7 +173,7 @@ pub fn open(options: &Options, serving_threads: usize) -> Result<App, OpenError>
         marks,
         reader: Reader::Postgres(reader),
         metrics,
-        links,
+        links: links.into(),
         writer: None,
         refresher: super::refresher(stage.clone(), move || refresher.run())?,
         stage,
@@ -195,6 +192,7 @@ struct Refresher<Observe> {
     reader: postgres::Reader,
     published: Arc<Published>,
     marks: Arc<Marks>,
+    links: [Link; 2],
     observe: Observe,
     stage: Stage,
     stop: CancellationToken,
@@ -223,7 +221,7 @@ impl<Observe: Fn(Seen)> Refresher<Observe> {
     async fn begin_and_follow(self) -> Result<(), OpenError> {
         let watch = Stopwatch::start();
         let opening = async {
-            let begun = begin(&self.options, &self.reader, &self.stage).await?;
+            let begun = begin(&self.options, &self.reader, &self.stage, &self.links).await?;
             self.until_writable().await;
             Ok::<_, OpenError>(begun)
         };
@@ -265,8 +263,7 @@ pub(super) fn config_error(error: SetupError) -> OpenError {
 /// What is seen of the store comes once a second at least: the log is looked at with it.
 fn observer(
     metrics: &Metrics,
-    database: Link,
-    kafka: Link,
+    [database, kafka]: [Link; 2],
     log: Appender,
 ) -> impl Fn(Seen) + Send + 'static {
     let look = move || {

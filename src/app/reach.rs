@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::OpenError;
 use crate::kafka::SetupError;
+use crate::links::Link;
 use crate::log::kafka::Doubt;
 use crate::snapshot::reload::LoadError;
 use crate::store;
@@ -72,6 +73,26 @@ impl From<LoadError> for Missing {
             }),
         }
     }
+}
+
+/// The same over a link, which is told what comes of each attempt.
+pub async fn until_linked<T, F>(link: &Link, mut attempt: impl FnMut() -> F) -> Result<T, OpenError>
+where
+    F: Future<Output = Result<T, Missing>>,
+{
+    let noted = || {
+        let trying = Box::pin(attempt());
+        async {
+            let tried = trying.await;
+            match &tried {
+                Ok(_) => link.answers(),
+                Err(Missing::Yet(_, reason)) => link.fails(reason),
+                Err(Missing::ForGood(_)) => {}
+            }
+            tried
+        }
+    };
+    until_reachable(noted).await
 }
 
 /// Tries until it is there, with a line in the log for each attempt that failed: never in silence,

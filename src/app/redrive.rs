@@ -4,12 +4,12 @@
 //! A letter goes once it is known what became of its command. Who dies before leaves it, and the
 //! command that is sent for it a second time has the key of the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 use super::applied::{NotApplied, until_applied};
 use super::dead_letters::each;
@@ -24,8 +24,6 @@ use crate::store::{self, Buried, DeadLetters, Known, Reader, StoreError, postgre
 
 /// Letters sent before it is looked what has become of them.
 const PAGE: usize = 500;
-/// Of these, how many are under way at once; a log that takes fewer has its own limit.
-const IN_FLIGHT: usize = 64;
 
 /// What became of a letter.
 #[derive(Debug)]
@@ -40,6 +38,8 @@ pub enum Redriven {
     Unreadable(DecodeError),
     /// The log did not take it, or nobody can say whether.
     NotSent(AppendError),
+    /// One before it about the same todo was not sent, and it must not get past that.
+    Behind,
 }
 
 /// Why redriving ended before its time. What was sent is durable, and what was not is still a
@@ -60,8 +60,6 @@ pub struct Redriver {
     letters: DeadLetters,
     reader: Reader,
     log: Appender,
-    /// Commands under way at once, at most.
-    in_flight: usize,
     /// Alone, who applies what is sent.
     app: Option<App>,
 }
@@ -76,17 +74,15 @@ impl Redriver {
         let (letters, reader) = runtime.block_on(async {
             let address = &options.postgres.address;
             let open = || async {
-                let opened = postgres::DeadLetters::open_to_remove(address).await;
-                opened.map_err(Missing::from)
-            };
-            let letters = until_reachable(open).await?;
-            let verify = || async {
+                let letters = postgres::DeadLetters::open_to_remove(address).await?;
                 let stored = letters.stored().await;
                 let stored =
                     stored.map_err(|error| Missing::Yet("DATABASE_URL", error.to_string()))?;
-                Ok(log::kafka::verify(&options.log, stored).await?)
+                log::kafka::exists(&options.log).await?;
+                log::kafka::verify(&options.log, stored).await?;
+                Ok(letters)
             };
-            until_reachable(verify).await?;
+            let letters = until_reachable(open).await?;
             Ok::<_, OpenError>((letters, open_reader(options).await?))
         })?;
         Ok(Self {
@@ -94,7 +90,6 @@ impl Redriver {
             letters: DeadLetters::Postgres(letters),
             reader,
             log: open_log(options)?,
-            in_flight: IN_FLIGHT.min(options.log.limits.queue_commands_max),
             app: None,
         })
     }
@@ -106,7 +101,6 @@ impl Redriver {
     pub fn alone(data_dir: &Path, options: Options) -> Result<Self, OpenError> {
         // First, since the rest would make one where there is none.
         let letters = sqlite::DeadLetters::open(&database_file(data_dir))?;
-        let in_flight = IN_FLIGHT.min(options.log.queue_commands_max);
         let runtime = runtime::single_threaded()?;
         let app = super::open(DataDir::open(data_dir)?, options)?;
         runtime.block_on(app.loaded());
@@ -121,7 +115,6 @@ impl Redriver {
             letters: DeadLetters::Sqlite(letters),
             reader: app.reader.clone(),
             log: app.log.clone(),
-            in_flight,
             app: Some(app),
         })
     }
@@ -152,14 +145,15 @@ impl Redriver {
         mut tell: impl FnMut(Position, Redriven),
     ) -> Result<(), RedriveError> {
         self.runtime.block_on(async {
+            let mut left = HashSet::new();
             for page in positions.chunks(PAGE) {
                 let commands = self.commands(page, &mut tell).await?;
-                let sent = self.send(commands, &mut tell).await;
+                let sent = self.send(commands, &mut left, &mut tell).await;
                 reach(Point::Resent);
-                let watched = self.watch(&sent, &mut tell).await;
-                let letters: Vec<Position> = sent.iter().map(|(letter, _)| *letter).collect();
-                self.letters.remove(&letters).await?;
-                watched?;
+                let waited = until_applied(&self.reader, &last(&sent)).await;
+                let ended = self.tell(&sent, &mut tell).await;
+                self.letters.remove(&ended).await?;
+                waited?;
             }
             Ok(())
         })
@@ -187,47 +181,53 @@ impl Redriver {
         Ok(commands)
     }
 
-    /// Letters, and where they stand now.
+    /// Sends one after the other, so that letters about a todo keep their order; `left` are todos of
+    /// which one was not sent. Returns letters, and where they stand now.
     async fn send(
         &self,
         commands: Vec<(Position, Command)>,
+        left: &mut HashSet<Uuid>,
         tell: &mut impl FnMut(Position, Redriven),
     ) -> Vec<(Position, Position)> {
-        let append = async |(letter, command)| (letter, self.log.append(command).await);
-        // Each is begun before the next, so they keep their order.
-        let mut appends = stream::iter(commands).map(append).buffered(self.in_flight);
-        let mut sent = Vec::new();
-        while let Some((letter, appended)) = appends.next().await {
-            match appended {
+        let mut sent = Vec::with_capacity(commands.len());
+        for (letter, command) in commands {
+            let todo = command.todo_id();
+            if todo.is_some_and(|id| left.contains(&id)) {
+                tell(letter, Redriven::Behind);
+                continue;
+            }
+            match self.log.append(command).await {
                 Ok(position) => sent.push((letter, position)),
-                Err(why) => tell(letter, Redriven::NotSent(why)),
+                Err(why) => {
+                    left.extend(todo);
+                    tell(letter, Redriven::NotSent(why));
+                }
             }
         }
         sent
     }
 
-    /// Waits until all are applied, and tells what is known of each.
-    async fn watch(
+    /// Tells what is known of each; returns the letters of which that is how they ended.
+    async fn tell(
         &self,
         sent: &[(Position, Position)],
         tell: &mut impl FnMut(Position, Redriven),
-    ) -> Result<(), NotApplied> {
-        let mut last = BTreeMap::new();
-        for (_, position) in sent {
-            let of_partition = last.entry(position.partition).or_insert(*position);
-            *of_partition = (*of_partition).max(*position);
-        }
-        let last: Vec<Position> = last.into_values().collect();
-        let waited = until_applied(&self.reader, &last).await;
+    ) -> Vec<Position> {
+        let mut ended = Vec::with_capacity(sent.len());
         for &(letter, position) in sent {
-            let redriven = match self.reader.find(position).await {
-                Ok(Known::Applied) => Redriven::Ended(position, Outcome::Applied),
-                Ok(Known::Exceptional(recorded)) => Redriven::Ended(position, recorded.outcome),
-                Ok(Known::Ahead | Known::Forgotten) | Err(_) => Redriven::Unknown(position),
+            let outcome = match self.reader.find(position).await {
+                Ok(Known::Applied) => Some(Outcome::Applied),
+                Ok(Known::Exceptional(recorded)) => Some(recorded.outcome),
+                Ok(Known::Ahead | Known::Forgotten) | Err(_) => None,
             };
-            tell(letter, redriven);
+            if let Some(outcome) = outcome {
+                tell(letter, Redriven::Ended(position, outcome));
+                ended.push(letter);
+            } else {
+                tell(letter, Redriven::Unknown(position));
+            }
         }
-        waited
+        ended
     }
 
     /// # Errors
@@ -245,4 +245,14 @@ impl Redriver {
         log.close();
         app.map_or(Ok(()), |app| app.close(Duration::ZERO))
     }
+}
+
+/// Of each partition the last position.
+fn last(sent: &[(Position, Position)]) -> Vec<Position> {
+    let mut last: BTreeMap<u16, Position> = BTreeMap::new();
+    for (_, position) in sent {
+        let of_partition = last.entry(position.partition).or_insert(*position);
+        *of_partition = (*of_partition).max(*position);
+    }
+    last.into_values().collect()
 }

@@ -31,7 +31,7 @@ pub enum SeedError {
 pub fn seed(options: &Options, todos: u64, progress: impl FnMut(u64)) -> Result<Seeded, SeedError> {
     let runtime = runtime::single_threaded().map_err(OpenError::from)?;
     runtime.block_on(async {
-        options.prepare_topics().await?;
+        until_reachable(|| options.prepare_topics()).await?;
         let reader = open_reader(options).await?;
         let there = ids(&reader).await?;
         let log = open_log(options)?;

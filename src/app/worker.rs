@@ -1,15 +1,18 @@
 //! The worker of a fleet, on a thread of its own: the store's connection lives on its runtime.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::alone::count;
 use super::fleet::{Options, config_error};
-use super::reach::until_reachable;
+use super::reach::until_linked;
 use super::{OpenError, WAITS_FOR_KAFKA, WAITS_FOR_POSTGRESQL};
 use crate::feed::Publisher;
 use crate::links::Link;
@@ -19,6 +22,9 @@ use crate::stage::{At, Stage};
 use crate::store::{Store, postgres};
 use crate::worker::{self, Fatal, Seen, Worker};
 use crate::{clock, feed, log, runtime};
+
+/// Between two looks whether Kafka is there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a worker has ended before it was stopped.
 #[derive(Debug, thiserror::Error)]
@@ -50,17 +56,13 @@ pub fn start(options: Options) -> io::Result<Running> {
     let stage = Stage::default();
     let stop = CancellationToken::new();
     super::gauge_ready(&metrics, &stage);
-    let (database, kafka) = (
-        Link::new("postgresql", &metrics),
-        Link::new("kafka", &metrics),
-    );
-    let links = vec![database.clone(), kafka.clone()];
-    let observe = observer(&metrics, database, kafka);
+    let links = ["postgresql", "kafka"].map(|name| Link::new(name, &metrics));
+    let observe = observer(&metrics, links[0].clone());
     let runtime = runtime::single_threaded()?;
     let thread = {
-        let (stage, stop) = (stage.clone(), stop.clone());
+        let (stage, links, stop) = (stage.clone(), links.clone(), stop.clone());
         runtime::spawn("worker".to_owned(), stage.clone(), move || {
-            let worked = runtime.block_on(work(&options, observe, &stage, stop));
+            let worked = runtime.block_on(work(&options, observe, &stage, &links, stop));
             // A question that Kafka does not answer is left behind.
             runtime.shutdown_background();
             if let Err(error) = &worked {
@@ -72,7 +74,7 @@ pub fn start(options: Options) -> io::Result<Running> {
     Ok(Running {
         metrics,
         stage,
-        links,
+        links: links.into(),
         stop,
         thread,
     })
@@ -82,43 +84,61 @@ async fn work(
     options: &Options,
     observe: impl FnMut(Seen),
     stage: &Stage,
+    links: &[Link; 2],
     stop: CancellationToken,
 ) -> Result<(), WorkError> {
     let opened = tokio::select! {
-        opened = open(options, stage) => opened?,
+        opened = open(options, stage, links) => opened?,
         () = stop.cancelled() => return Ok(()),
     };
     let (store, publisher, consumer) = opened;
+    let look = look(publisher.reach(), &links[1]);
     stage.advance(At::Serving);
     info!("the worker is ready");
     let worker = Worker {
         consumer,
         store,
-        publisher,
+        publisher: Publisher::Kafka(publisher),
         clock: clock::now,
         observe,
         stop,
     };
-    Ok(worker::run(worker).await?)
+    tokio::select! {
+        done = worker::run(worker) => Ok(done?),
+        never = look => match never {},
+    }
+}
+
+/// Tells the link whether brokers are connected.
+async fn look(reach: impl Fn() -> bool, kafka: &Link) -> Infallible {
+    let mut ticks = interval(LOOK_EVERY);
+    loop {
+        ticks.tick().await;
+        if reach() {
+            kafka.answers();
+        } else {
+            kafka.fails("no broker is connected");
+        }
+    }
 }
 
 /// The store before the group: who joins it can work.
-async fn open(options: &Options, stage: &Stage) -> Result<(Store, Publisher, Consumer), OpenError> {
+async fn open(
+    options: &Options,
+    stage: &Stage,
+    [database, kafka]: &[Link; 2],
+) -> Result<(Store, feed::kafka::Publisher, Consumer), OpenError> {
     stage.starts(WAITS_FOR_KAFKA);
-    options.prepare_topics().await?;
+    until_linked(kafka, || options.prepare_topics()).await?;
     stage.starts(WAITS_FOR_POSTGRESQL);
     let open = || async { Ok(postgres::Store::open(options.postgres.clone()).await?) };
-    let store = until_reachable(open).await?;
+    let store = until_linked(database, open).await?;
     let publisher = feed::kafka::Publisher::open(&options.feed).map_err(config_error)?;
     let consumer = log::kafka::Consumer::open(&options.log).map_err(config_error)?;
-    Ok((
-        Store::Postgres(store),
-        Publisher::Kafka(publisher),
-        Consumer::Kafka(consumer),
-    ))
+    Ok((Store::Postgres(store), publisher, Consumer::Kafka(consumer)))
 }
 
-fn observer(metrics: &Metrics, database: Link, kafka: Link) -> impl FnMut(Seen) + Send + 'static {
+fn observer(metrics: &Metrics, database: Link) -> impl FnMut(Seen) + Send + 'static {
     let steps = WorkerMetrics::register(metrics);
     let share = ShareMetrics::register(metrics);
     let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -131,10 +151,6 @@ fn observer(metrics: &Metrics, database: Link, kafka: Link) -> impl FnMut(Seen) 
         Seen::StoodAside => share.stood_aside.inc(),
         Seen::StoreAnswers => database.answers(),
         Seen::StoreFails(reason) => database.fails(reason),
-        Seen::FeedAnswers => kafka.answers(),
-        Seen::FeedFails(reason) => {
-            share.publish_failures.inc();
-            kafka.fails(reason);
-        }
+        Seen::FeedFails => share.publish_failures.inc(),
     }
 }

@@ -150,7 +150,7 @@ fn tell(redriver: &Redriver, mut positions: Vec<Position>) -> Result<(), Failed>
     match still_dead {
         0 => Ok(()),
         _ => Err(Failed::Other(format!(
-            "of {} dead letters {still_dead} could not be applied",
+            "of {} dead letters {still_dead} are left or dead again",
             positions.len()
         ))),
     }
@@ -166,13 +166,18 @@ fn outcome(redriven: &Redriven) -> (String, String, bool) {
         }
         Redriven::Unknown(position) => (
             position.to_string(),
-            "durable; not known yet".to_owned(),
+            "left: durable, and not known yet what becomes of it".to_owned(),
             false,
         ),
         Redriven::Missing => (nowhere(), "there is no such dead letter".to_owned(), false),
         Redriven::Unreadable(why) => (
             nowhere(),
             format!("left: {}", shown(&why.to_string(), REASON_CHARS)),
+            false,
+        ),
+        Redriven::Behind => (
+            nowhere(),
+            "left: one before it about the same todo is".to_owned(),
             false,
         ),
         Redriven::NotSent(why) => (nowhere(), format!("left: {why}; redrive it again"), false),

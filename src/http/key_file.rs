@@ -28,6 +28,8 @@ pub enum BadKeyFile {
     Unreadable(PathBuf, io::Error),
     #[error("{0}: has more than {BYTES_MAX} bytes")]
     TooLarge(PathBuf),
+    #[error("{0}: is not UTF-8")]
+    NotText(PathBuf),
     #[error(transparent)]
     Keys(#[from] NotAKeySet),
 }
@@ -36,8 +38,8 @@ pub enum BadKeyFile {
 #[derive(Clone, Debug)]
 pub struct KeyFile {
     path: PathBuf,
-    /// `None`: it could not be read.
-    text: Option<String>,
+    /// Its text, or why it could not be read.
+    found: Result<String, String>,
 }
 
 impl KeyFile {
@@ -46,39 +48,37 @@ impl KeyFile {
     /// # Errors
     /// [`BadKeyFile`]
     pub fn open(path: &Path) -> Result<(Self, Vec<CheckingKey>), BadKeyFile> {
-        let mut file = Self {
-            path: path.to_owned(),
-            text: None,
-        };
-        let text = file.read()?;
+        let text = read(path)?;
         let keys = CheckingKey::set_of(&text)?;
-        file.text = Some(text);
+        let file = Self {
+            path: path.to_owned(),
+            found: Ok(text),
+        };
         Ok((file, keys))
-    }
-
-    fn read(&self) -> Result<String, BadKeyFile> {
-        let mut text = String::new();
-        let read = File::open(&self.path)
-            .and_then(|file| file.take(BYTES_MAX + 1).read_to_string(&mut text));
-        match read {
-            Ok(bytes) if bytes as u64 > BYTES_MAX => Err(BadKeyFile::TooLarge(self.path.clone())),
-            Ok(_) => Ok(text),
-            Err(error) => Err(BadKeyFile::Unreadable(self.path.clone(), error)),
-        }
     }
 
     /// The keys, if the file is not as it was found last; a fault is told once.
     fn look(&mut self) -> Option<Result<Vec<CheckingKey>, BadKeyFile>> {
-        let (text, fault) = match self.read() {
-            Ok(text) => (Some(text), None),
-            Err(fault) => (None, Some(fault)),
+        let read = read(&self.path);
+        let found = match &read {
+            Ok(text) => Ok(text.clone()),
+            Err(fault) => Err(fault.to_string()),
         };
-        if self.text == text {
+        if self.found == found {
             return None;
         }
-        self.text = text;
-        let keys = || CheckingKey::set_of(self.text.as_deref().unwrap_or_default());
-        Some(fault.map_or_else(|| keys().map_err(BadKeyFile::from), Err))
+        self.found = found;
+        Some(read.and_then(|text| Ok(CheckingKey::set_of(&text)?)))
+    }
+}
+
+fn read(path: &Path) -> Result<String, BadKeyFile> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(read) if read as u64 > BYTES_MAX => Err(BadKeyFile::TooLarge(path.to_owned())),
+        Ok(_) => String::from_utf8(bytes).map_err(|_| BadKeyFile::NotText(path.to_owned())),
+        Err(error) => Err(BadKeyFile::Unreadable(path.to_owned(), error)),
     }
 }
 

@@ -251,6 +251,8 @@ fn status_index(status: StatusCode) -> usize {
 /// Everything the process counts.
 pub struct Metrics {
     registry: Registry,
+    /// Read when somebody scrapes, and only then: the system takes its time to tell.
+    process: Registry,
     cores: Vec<Arc<CoreMetrics>>,
     history: History,
 }
@@ -262,8 +264,8 @@ impl Metrics {
         let registry = Registry::new();
         let cores: Vec<Arc<CoreMetrics>> = (0..cores).map(|_| Arc::default()).collect();
         register(&registry, cores::Cores::new(cores.clone()));
-        parts::register_process(&registry);
         Self {
+            process: parts::process(),
             registry,
             cores,
             history: History::default(),
@@ -322,7 +324,8 @@ impl Metrics {
     /// The Prometheus text format.
     #[must_use]
     pub fn text(&self) -> String {
-        let families = self.registry.gather();
+        let mut families = self.registry.gather();
+        families.extend(self.process.gather());
         TextEncoder::new()
             .encode_to_string(&families)
             .expect("metric families encode")

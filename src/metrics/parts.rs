@@ -10,13 +10,15 @@ use super::{Metrics, register};
 
 /// What every process has: CPU time, memory, open files; and its version, in the label of what is
 /// always 1.
-pub(super) fn register_process(registry: &Registry) {
-    register(registry, ProcessCollector::for_self());
+pub(super) fn process() -> Registry {
+    let registry = Registry::new();
+    register(&registry, ProcessCollector::for_self());
     let version = Opts::new("build_info", "The version that runs")
         .const_label("version", env!("CARGO_PKG_VERSION"));
     let build = IntGauge::with_opts(version).expect("a valid metric");
     build.set(1);
-    register(registry, build);
+    register(&registry, build);
+    registry
 }
 
 /// What a worker counts, alone and in a fleet.

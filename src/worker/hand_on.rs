@@ -39,7 +39,6 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
             Ok(()) => {
                 self.worker.store.published(&ranges);
                 self.unsettled = true;
-                self.see(Seen::FeedAnswers);
                 Ok(())
             }
             Err(PublishError::Again(reason)) => {

@@ -90,8 +90,7 @@ pub enum Seen {
     StoodAside,
     StoreAnswers,
     StoreFails(String),
-    FeedAnswers,
-    FeedFails(String),
+    FeedFails,
 }
 
 pub struct Worker<Observe> {

@@ -120,7 +120,6 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
             let ranges: Vec<Range> = rows.iter().map(|one| one.range).collect();
             let published = self.worker.publisher.publish(rows).await;
             published.map_err(|error| self.feed_trouble(error))?;
-            self.see(Seen::FeedAnswers);
             reach(Point::Swept);
             self.worker.store.published(&ranges);
             self.settle_now().await?;
@@ -175,7 +174,7 @@ impl<Observe: FnMut(Seen)> Working<Observe> {
     fn feed_trouble(&mut self, error: PublishError) -> Trouble {
         match error {
             PublishError::Again(reason) => {
-                self.see(Seen::FeedFails(reason.clone()));
+                self.see(Seen::FeedFails);
                 Trouble::Later(reason)
             }
             PublishError::Closed => Trouble::Fatal(Fatal::Feed(error)),

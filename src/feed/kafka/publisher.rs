@@ -1,6 +1,7 @@
 //! The workers' end.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Options, PARTITION};
@@ -12,7 +13,7 @@ use crate::kafka::{Delivery, Failure, Limits, Producer, SetupError};
 const RECORDS_UNDER_WAY_MAX: usize = 1_024;
 
 pub struct Publisher {
-    producer: Producer,
+    producer: Arc<Producer>,
     bytes_under_way_max: usize,
 }
 
@@ -32,9 +33,15 @@ impl Publisher {
             linger: Duration::ZERO,
         };
         Ok(Self {
-            producer: Producer::open(&options.cluster, &options.topic, limits)?,
+            producer: Arc::new(Producer::open(&options.cluster, &options.topic, limits)?),
             bytes_under_way_max: record_bytes_max,
         })
+    }
+
+    /// Whether any broker can be reached, as its producer sees it.
+    pub fn reach(&self) -> impl Fn() -> bool + Send + 'static {
+        let producer = Arc::clone(&self.producer);
+        move || producer.is_reachable()
     }
 
     /// In this order, with a bounded part under way at a time.

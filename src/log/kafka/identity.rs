@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Options;
@@ -29,27 +30,48 @@ pub enum Doubt {
     Unreachable(String),
 }
 
+/// Whether there is such a topic at all, as the cluster says. One whose brokers are away is there.
+///
+/// # Errors
+/// [`Doubt`]
+pub fn exists(options: &Options) -> Result<(), Doubt> {
+    let topic = &options.topic;
+    let client = client(options)?;
+    let metadata = client.fetch_metadata(Some(topic), ASK_TIMEOUT);
+    let metadata = metadata.map_err(|error| unreachable(&error))?;
+    let is_unknown = |topic: &MetadataTopic| {
+        topic.error().map(RDKafkaErrorCode::from) == Some(RDKafkaErrorCode::UnknownTopicOrPartition)
+    };
+    if metadata.topics().iter().any(is_unknown) {
+        return Err(Doubt::Strange(Strange(format!(
+            "{topic}: there is no such topic. Name the one that the database belongs to \
+             (KAFKA_TODO_TOPIC)"
+        ))));
+    }
+    Ok(())
+}
+
+fn client(options: &Options) -> Result<BaseConsumer<Quiet>, Doubt> {
+    let mut config = options
+        .cluster
+        .consumer(&format!("{}-verify", options.topic));
+    config.set("queued.min.messages", "1");
+    let made = config.create_with_context(Quiet);
+    made.map_err(|error| Doubt::Unreachable(not_made(&error).to_string()))
+}
+
 /// Compares the topic with where the store stands.
 ///
 /// # Errors
 /// [`Doubt`]
 pub fn verify(options: &Options, stored: &[Stored]) -> Result<(), Doubt> {
     let topic = &options.topic;
-    let mut config = options.cluster.consumer(&format!("{topic}-verify"));
-    config.set("queued.min.messages", "1");
-    let client: BaseConsumer<Quiet> = config
-        .create_with_context(Quiet)
-        .map_err(|error| Doubt::Unreachable(not_made(&error).to_string()))?;
+    let client = client(options)?;
     let mut expected = BTreeMap::new();
     for one in stored {
         let partition = i32::from(one.partition);
         let ends = client.fetch_watermarks(topic, partition, ASK_TIMEOUT);
-        let (low, high) = ends.map_err(|error| match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition,
-            ) => Doubt::Strange(missing(topic, one)),
-            _ => unreachable(&error),
-        })?;
+        let (low, high) = ends.map_err(|error| unreachable(&error))?;
         let (low, high) = (unsigned(low), unsigned(high));
         within(topic, one, low, high).map_err(Doubt::Strange)?;
         if let Some(last) = one.last
@@ -70,14 +92,6 @@ fn unreachable(error: &KafkaError) -> Doubt {
 
 fn unsigned(offset: i64) -> u64 {
     u64::try_from(offset).unwrap_or(0)
-}
-
-fn missing(topic: &str, stored: &Stored) -> Strange {
-    Strange(format!(
-        "{topic}, partition {}: is not there, but the store stands at {}. Name the topic that the \
-         database belongs to (KAFKA_TODO_TOPIC)",
-        stored.partition, stored.next_offset
-    ))
 }
 
 /// Whether the position is one of the topic's.

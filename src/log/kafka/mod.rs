@@ -64,8 +64,21 @@ pub async fn prepare(options: &Options) -> Result<(), SetupError> {
     options.cluster.prepare(&topic).await
 }
 
-/// Compares the topic, which is not made here, with where the store stands. A client of its own
-/// looks, on a thread for blocking work.
+/// Whether the topic is there, without making it.
+///
+/// # Errors
+/// [`Doubt`]
+///
+/// # Cancel safety
+/// As [`verify`].
+pub async fn exists(options: &Options) -> Result<(), Doubt> {
+    let options = options.clone();
+    let looked = spawn_blocking(move || identity::exists(&options)).await;
+    looked.expect("looking does not panic")
+}
+
+/// Compares the topic with where the store stands. A client of its own looks, on a thread for
+/// blocking work.
 ///
 /// # Errors
 /// [`Doubt`]

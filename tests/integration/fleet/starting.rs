@@ -1,12 +1,13 @@
 //! A process whose services are not there answers from its start on: it lives, it is not ready, and
 //! it says what it waits for. It goes on by itself when they come, and ends when it is told.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use crate::harness::{
     Client, Fleet, Gate, Launch, PATIENCE, Process, Server, Worker, delete, eventually, get,
@@ -21,6 +22,15 @@ fn silence() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     (listener, address)
+}
+
+/// An address where nobody listens, nor will, for as long as the socket is held.
+fn refusal() -> (Socket, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address.to_string())
 }
 
 /// The variable that says where the service is, the same with `address` in it, and the service's
@@ -44,7 +54,13 @@ fn waits(client: &mut Client, service: &str) {
         let detail = problem["detail"].as_str().unwrap();
         detail.contains(service).then_some(())
     });
-    client.ask(&get("/metrics")).expect(200);
+    let away = format!("{}_up 0", service.to_lowercase());
+    eventually("the metrics say so, too", PATIENCE, || {
+        let metrics = client.ask(&get("/metrics")).expect(200).text();
+        let has = |wanted| metrics.lines().any(|line| line == wanted);
+        assert!(has("ready 0"));
+        has(&away).then_some(())
+    });
 }
 
 #[track_caller]
@@ -128,8 +144,7 @@ fn a_tool_that_waits_says_what_for_and_ends_when_told() {
     let fleet = Fleet::new();
     // Before there is a position nothing is asked of the log.
     fleet.worker().stop();
-    let (listener, address) = silence();
-    drop(listener);
+    let (_nobody, address) = refusal();
     let [(database, url, _), (brokers, there, _)] = away(&address);
     let without_database = fleet.launch.clone().env(database, &url);
     let without_brokers = fleet.launch.clone().env(brokers, &there);
@@ -150,8 +165,15 @@ fn a_tool_that_waits_says_what_for_and_ends_when_told() {
 /// The system ends that one for no signal that it does not take itself.
 #[test]
 fn a_tool_that_is_a_containers_first_process_ends_when_told() {
-    let (listener, address) = silence();
-    drop(listener);
+    let possible = Command::new("unshare")
+        .args(["--pid", "--fork", "true"])
+        .status();
+    let is_possible = possible.is_ok_and(|status| status.success());
+    assert!(
+        is_possible,
+        "a container has to be made, which root alone may"
+    );
+    let (_nobody, address) = refusal();
     let [(database, url, _), _] = away(&address);
     let launch = Fleet::new().launch.env(database, &url);
     let tool = launch.command(&["migrate"]);

@@ -61,14 +61,14 @@ impl RedisServer {
         Some(role.first()? == "master")
     }
 
-    /// Who watches over `primary` and what copies it, alone, and takes it for dead within a second.
+    /// Who watches over `primary` and what copies it, alone, and takes it for dead after three seconds.
     pub fn sentinel_of(primary: &Self) -> Self {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("sentinel.conf");
         let (host, port) = (primary.address.ip(), primary.address.port());
         let watch = format!(
             "sentinel monitor {PRIMARY} {host} {port} 1\n\
-             sentinel down-after-milliseconds {PRIMARY} 1000\n\
+             sentinel down-after-milliseconds {PRIMARY} 3000\n\
              sentinel failover-timeout {PRIMARY} 3000\n"
         );
         fs::write(&file, watch).unwrap();
