@@ -3,6 +3,7 @@
 
 use std::thread;
 
+use millpond::fault::Point;
 use serde_json::json;
 
 use super::audit;
@@ -72,6 +73,8 @@ fn nothing_is_lost_at(point: &str) {
 fn a_crash_between_any_two_steps_loses_and_repeats_nothing() {
     thread::scope(|scope| {
         let points = millpond::fault::POINTS.iter();
+        // That one is reached by a tool: `redrive.rs` has it die there.
+        let points = points.filter(|(point, _)| *point != Point::Resent);
         let points =
             points.map(|(_, point)| (point, scope.spawn(move || nothing_is_lost_at(point))));
         let points: Vec<_> = points.collect();
