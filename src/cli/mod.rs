@@ -78,6 +78,9 @@ enum Command {
     /// A command goes behind all others of its todo, and has one effect however often it is sent
     /// within a day: a run that breaks off is to be repeated by then. Alone, no server may run
     /// meanwhile; in a fleet a worker must. Status 1 says that a letter is left or is dead again.
+    #[command(
+        override_usage = "millpond redrive [OPTIONS] <POSITIONS>...\n       millpond redrive [OPTIONS] --all"
+    )]
     Redrive {
         /// Those to send, as in 3-1207 3-1300
         #[arg(required_unless_present = "all", conflicts_with = "all")]
