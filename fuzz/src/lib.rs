@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use millpond::app::{self, App, DataDir};
 use millpond::config::{Config, Purpose, Settings};
 use millpond::http::auth::Authenticator;
 use millpond::http::{self, Core, LimitHeaders, Shared, Surface};
+use millpond::runtime::single_threaded_local;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -93,8 +94,11 @@ impl Side {
         listener.set_nonblocking(true).expect("a socket can be so");
         let address = listener.local_addr().expect("it is bound");
         thread::spawn(move || {
-            let core = Core::new(Arc::clone(&shared), Surface::Public, shared.metrics.core(0));
-            let served = runtime().block_on(http::serve(core, listener));
+            let (place, newcomers) = http::places(1).remove(0);
+            let metrics = shared.metrics.core(0);
+            let core = Core::new(shared, Surface::Public, metrics, place);
+            let runtime = single_threaded_local().expect("a runtime can be made");
+            let served = runtime.block_on(http::serve(core, listener, newcomers));
             panic!("a server has ended: {served:?}");
         });
         Self {
@@ -197,7 +201,7 @@ fn shared(config: &Config, app: &App) -> Arc<Shared> {
         limit_headers: LimitHeaders::new(limiter.options().rate, limiter.options().slots_max),
         limiter,
         options: config.http.clone(),
-        auth: Authenticator::new(config.auth.clone(), SECRET),
+        auth: Authenticator::new(config.auth.clone(), SECRET).into(),
         published: Arc::clone(&app.published),
         marks: Arc::clone(&app.marks),
         log: app.log.clone(),
@@ -205,7 +209,6 @@ fn shared(config: &Config, app: &App) -> Arc<Shared> {
         links: Vec::new(),
         metrics: Arc::clone(&app.metrics),
         stage: app.stage.clone(),
-        connections: AtomicUsize::new(0),
         crowded: AtomicBool::new(false),
     })
 }
