@@ -48,6 +48,8 @@ lint-rust:
 	else $(call SKIPPED,rustfmt,formatting is not checked (rustup component add rustfmt)); fi
 	@if cargo clippy --version >/dev/null 2>&1; then set -x; $(CLIPPY); \
 	else $(call SKIPPED,clippy,the code is not linted (rustup component add clippy)); fi
+	@if $(call HERE,c++); then set -x; cargo check --locked --manifest-path fuzz/Cargo.toml; \
+	else $(call SKIPPED,c++,the fuzz targets are not checked); fi
 
 # The advisories are fetched from the network, and only they: where that cannot be had, the rest
 # is checked all the same.
