@@ -167,12 +167,8 @@ impl Redriver {
     ) -> Result<Vec<(Position, Command)>, StoreError> {
         let mut commands = Vec::with_capacity(positions.len());
         for &position in positions {
-            match self
-                .letters
-                .one(position)
-                .await?
-                .map(|found| found.command())
-            {
+            let letter = self.letters.one(position).await?;
+            match letter.map(|letter| letter.command()) {
                 Some(Ok(command)) => commands.push((position, command)),
                 Some(Err(why)) => tell(position, Redriven::Unreadable(why)),
                 None => tell(position, Redriven::Missing),

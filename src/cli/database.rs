@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::runtime;
 
 /// Alone, opening the store migrates it.
-pub fn migrate(config: Config) -> Result<(), Failed> {
+pub fn migrate(config: &Config) -> Result<(), Failed> {
     if let Some(database) = &config.fleet.database {
         let _logs = runtime::log_to_stderr(config.log_format, &config.log_filter);
         let (from, to) = fleet::migrate(&database.url)?;
@@ -20,11 +20,7 @@ pub fn migrate(config: Config) -> Result<(), Failed> {
         return Ok(());
     }
     let data_dir = DataDir::open(&config.data_dir)?;
-    let options = app::Options {
-        store: config.store,
-        log: config.log,
-        serving_threads: 0,
-    };
+    let options = super::alone(config, 0);
     app::open(data_dir, options)?.close(Duration::ZERO)?;
     println!("the schema in {} is up to date", config.data_dir.display());
     Ok(())

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::Failed;
 use crate::app::dead_letters::DeadLetters;
+use crate::app::fleet;
 use crate::app::redrive::{RedriveError, Redriven, Redriver};
-use crate::app::{self, OpenError, fleet};
 use crate::config::Config;
 use crate::domain::{DeadLetter, Outcome, Position, Rejection};
 use crate::{fault, runtime};
@@ -101,7 +101,7 @@ fn shown(text: &str, chars: usize) -> String {
 
 /// Sends letters again: those at `positions`, or all where there are none.
 pub fn redrive(
-    config: Config,
+    config: &Config,
     fleet: Option<&fleet::Options>,
     positions: Vec<Position>,
 ) -> Result<(), Failed> {
@@ -109,20 +109,11 @@ pub fn redrive(
     fault::arm();
     let redriver = match fleet {
         Some(fleet) => Redriver::of_fleet(fleet),
-        None => alone(config),
+        None => Redriver::alone(&config.data_dir, super::alone(config, 0)),
     }?;
     let done = tell(&redriver, positions);
     redriver.close()?;
     done
-}
-
-fn alone(config: Config) -> Result<Redriver, OpenError> {
-    let options = app::Options {
-        store: config.store,
-        log: config.log,
-        serving_threads: 0,
-    };
-    Redriver::alone(&config.data_dir, options)
 }
 
 /// A line for each letter. Fails where one is left, or is dead again.

@@ -109,18 +109,6 @@ impl Command {
             Self::LimiterCheck { .. } | Self::Healthcheck => Purpose::Ask,
         }
     }
-
-    /// Whether it may go on for long, and has no end of its own to come to when it is told to.
-    fn may_wait(&self) -> bool {
-        match self {
-            Self::Seed { .. }
-            | Self::Migrate
-            | Self::DeadLetters { .. }
-            | Self::Redrive { .. }
-            | Self::LimiterCheck { .. } => true,
-            Self::Serve | Self::Token { .. } | Self::Healthcheck => false,
-        }
-    }
 }
 
 /// The worker of a fleet: applies to PostgreSQL what servers append to Kafka.
@@ -246,18 +234,19 @@ fn run(cli: Cli) -> Result<(), Failed> {
         println!("the configuration is good");
         return Ok(());
     }
-    if command.may_wait() {
+    // One that serves has an end of its own to come to.
+    if !matches!(command, Command::Serve) {
         runtime::end_by_signal().map_err(|error| Failed::Io("cannot start", error))?;
     }
     match command {
         Command::Serve => serve::serve(&config, fleet.as_ref()),
-        Command::Seed { todos } => seed::seed(config, fleet.as_ref(), todos),
+        Command::Seed { todos } => seed::seed(&config, fleet.as_ref(), todos),
         Command::Token { sub, ttl } => token(&config, &sub, ttl),
-        Command::Migrate => database::migrate(config),
+        Command::Migrate => database::migrate(&config),
         Command::DeadLetters { position } => dead_letters::dead_letters(&config, position),
         // Named or all: one of them was asked for.
         Command::Redrive { positions, .. } => {
-            dead_letters::redrive(config, fleet.as_ref(), positions)
+            dead_letters::redrive(&config, fleet.as_ref(), positions)
         }
         Command::LimiterCheck { bench } => limiter::check(&config.limits, bench),
         Command::Healthcheck => health::check(config.listen),
@@ -280,6 +269,15 @@ fn run_worker(cli: WorkerCli) -> Result<(), Failed> {
         (WorkerCommand::Work, Some(fleet)) => work::work(&config, fleet),
         (WorkerCommand::Work, None) => Err(Failed::Stopped),
         (WorkerCommand::Healthcheck, _) => health::check(config.worker_metrics),
+    }
+}
+
+/// What a process alone is opened with.
+fn alone(config: &Config, serving_threads: usize) -> app::Options {
+    app::Options {
+        store: config.store.clone(),
+        log: config.log.clone(),
+        serving_threads,
     }
 }
 

@@ -14,13 +14,13 @@ use crate::config::Config;
 use crate::seed::Seeded;
 use crate::{control, runtime};
 
-pub fn seed(config: Config, fleet: Option<&fleet::Options>, todos: u64) -> Result<(), Failed> {
+pub fn seed(config: &Config, fleet: Option<&fleet::Options>, todos: u64) -> Result<(), Failed> {
     let bar = ProgressBar::new(todos);
     let style = "{bar:40} {human_pos}/{human_len} todos, {per_sec}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
     let watch = Stopwatch::start();
     let seeded = match fleet {
-        Some(fleet) => through_log(&config, fleet, todos, &bar),
+        Some(fleet) => through_log(config, fleet, todos, &bar),
         None => alone(config, todos, &bar),
     }?;
     bar.finish_and_clear();
@@ -32,7 +32,7 @@ pub fn seed(config: Config, fleet: Option<&fleet::Options>, todos: u64) -> Resul
     Ok(())
 }
 
-fn alone(config: Config, todos: u64, bar: &ProgressBar) -> Result<Seeded, Failed> {
+fn alone(config: &Config, todos: u64, bar: &ProgressBar) -> Result<Seeded, Failed> {
     match DataDir::open(&config.data_dir) {
         Ok(data_dir) => into_directory(config, data_dir, todos, bar),
         Err(OpenError::Taken(_)) => through_server(&config.data_dir, todos, bar),
@@ -41,16 +41,12 @@ fn alone(config: Config, todos: u64, bar: &ProgressBar) -> Result<Seeded, Failed
 }
 
 fn into_directory(
-    config: Config,
+    config: &Config,
     data_dir: DataDir,
     todos: u64,
     bar: &ProgressBar,
 ) -> Result<Seeded, Failed> {
-    let options = app::Options {
-        store: config.store,
-        log: config.log,
-        serving_threads: 0,
-    };
+    let options = super::alone(config, 0);
     let runtime = runtime::single_threaded().map_err(|error| Failed::Io("cannot start", error))?;
     let app = app::open(data_dir, options)?;
     let seeded = runtime.block_on(async {

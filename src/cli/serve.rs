@@ -114,14 +114,7 @@ impl<'a> Deployment<'a> {
     fn open(self, config: &Config, serving_threads: usize) -> Result<App, OpenError> {
         match self {
             Self::Fleet(options) => fleet::open(options, serving_threads),
-            Self::Alone(data_dir) => {
-                let options = app::Options {
-                    store: config.store.clone(),
-                    log: config.log.clone(),
-                    serving_threads,
-                };
-                app::open(data_dir, options)
-            }
+            Self::Alone(data_dir) => app::open(data_dir, super::alone(config, serving_threads)),
         }
     }
 }

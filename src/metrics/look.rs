@@ -8,7 +8,7 @@ use prometheus::proto::{Bucket, Metric, MetricFamily};
 use super::{BOUNDS, STATUSES, seconds};
 
 /// Who is not counted as a client of the API: probes, scrapers, and the dashboard itself.
-const OPERATIONAL: [&str; 7] = [
+pub const OPERATIONAL: [&str; 7] = [
     "health",
     "ready",
     "metrics",

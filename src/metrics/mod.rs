@@ -20,6 +20,7 @@ use prometheus::core::Collector;
 use prometheus::{HistogramOpts, IntCounter, IntGauge, PullingGauge, Registry, TextEncoder};
 
 pub use history::{Columns, EVERY as LOOK_EVERY};
+pub use look::OPERATIONAL;
 pub use parts::{FollowerMetrics, ShareMetrics, SnapshotMetrics, WorkerMetrics};
 
 /// Who answered a request: the label `handler`.

@@ -16,6 +16,7 @@ use std::fs;
 use std::path::Path;
 
 use exported::Exported;
+use millpond::metrics::OPERATIONAL;
 use promql::Query;
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
@@ -25,17 +26,6 @@ const ALERTS: &str = "docker/prometheus/alerts.yml";
 const ALERTS_SHOWN: &str = "docker/prometheus/alerts.test.yml";
 const COMPOSE: &str = "docker/docker-compose.yml";
 const DASHBOARD: &str = "docker/grafana/dashboards/millpond.json";
-
-/// Handlers whose requests are no client's: the dashboard of the program leaves the same out.
-const OPERATIONAL: [&str; 7] = [
-    "health",
-    "ready",
-    "metrics",
-    "index",
-    "openapi",
-    "dashboard",
-    "docs",
-];
 
 fn read(path: &str) -> String {
     let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
